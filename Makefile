@@ -1,0 +1,44 @@
+# Every target does its own set-up. `make demo` and `make test` are the two to start with.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check soak bench test-examples clean help
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Outlast needs Python 3.10 or newer; set PYTHON=python3.11 or the like")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP) ## train, lose the machine four times, end with the same bits
+	$(BIN)/outlast demo
+
+test: $(STAMP) ## everything that runs without root or a container engine
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: $(STAMP) ## ruff, mypy --strict, import-linter, names in the docs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/docs
+
+N ?= 20
+soak: $(STAMP) ## N random eviction points, each compared with the uninterrupted run
+	$(BIN)/python bench/soak.py --points $(N)
+
+bench: $(STAMP) ## the figures of the README, as JSON in bench/out/
+	$(BIN)/python bench/overhead.py
+
+test-examples: $(STAMP) ## the examples, PyTorch among them (installs PyTorch)
+	$(BIN)/python -m pip install --quiet --editable '.[torch]'
+	$(BIN)/python -m pytest -q examples
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) bench/out build dist

@@ -1,0 +1,1 @@
+"""Durable stores, one file each, behind one interface."""

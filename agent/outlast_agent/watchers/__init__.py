@@ -1,0 +1,1 @@
+"""Where eviction notices come from, one file for each cloud."""

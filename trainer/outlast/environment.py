@@ -1,0 +1,67 @@
+"""What the daemon tells the training process through its environment, read once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where this process trains.
+
+    Every field has a meaning outside Outlast too: a script started by hand keeps its
+    checkpoints in ``.outlast/`` beside itself and has no control folder.
+    """
+
+    scratch: Path
+    """Folder for checkpoints, laid out as in :mod:`outlast.manifest`."""
+    outputs: Path | None
+    """Folder whose files belong to the checkpoint; None: no file is followed."""
+    control: Path | None
+    """Folder shared with the daemon (notices in; progress, notes, end out); None: no daemon."""
+    job: str
+    """Name of the job; ``local`` outside Outlast."""
+    attempt: int
+    """Number of this attempt, from 1; 0 outside Outlast: a new one is taken at each start."""
+    rank: int
+    """Index of this process among those that train together (torchrun's RANK), from 0."""
+    world_size: int
+    """How many processes train together (torchrun's WORLD_SIZE), at least 1."""
+
+    @property
+    def managed(self) -> bool:
+        """Whether a daemon is on the other side."""
+        return self.control is not None
+
+
+def read_environment(environ: Mapping[str, str] | None = None, *, script: Path) -> Environment:
+    """Freeze the ``OUTLAST_*`` variables (and torchrun's RANK and WORLD_SIZE).
+
+    ``script`` is the file that the user started; without a daemon, checkpoints are kept in
+    ``.outlast`` beside it. Raises ValueError, naming the variable, if a number is not one.
+    """
+    env = os.environ if environ is None else environ
+
+    def path(name: str) -> Path | None:
+        return Path(env[name]) if env.get(name) else None
+
+    def number(name: str, default: int) -> int:
+        text = env.get(name, "")
+        if not text:
+            return default
+        if not text.isdecimal():
+            raise ValueError(f"{name} must be a whole number, not {text!r}")
+        return int(text)
+
+    return Environment(
+        scratch=path("OUTLAST_SCRATCH") or script.resolve().parent / ".outlast",
+        outputs=path("OUTLAST_OUTPUTS"),
+        control=path("OUTLAST_CONTROL"),
+        job=env.get("OUTLAST_JOB") or "local",
+        attempt=number("OUTLAST_ATTEMPT", 0),
+        rank=number("RANK", 0),
+        world_size=number("WORLD_SIZE", 1),
+    )
