@@ -1,0 +1,35 @@
+"""From a URL to a store: the table of stores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from outlast_agent.stores.base import RefusedError, Store
+from outlast_agent.stores.file import FileStore
+
+FORMS = "file:///folder, s3://bucket/prefix, az://account/container/prefix or gs://bucket/prefix"
+
+
+def open_store(url: str) -> Store:
+    """The store at ``url``. Nothing is asked of it yet, save that a folder is made.
+
+    Raises RefusedError for a URL that is none of the forms above, or that holds credentials.
+    """
+    parts = urlsplit(url)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise RefusedError(
+            f"the URL of the store on {parts.hostname} must hold no credentials, query or "
+            "fragment: credentials come from the environment or the machine's identity"
+        )
+    if parts.scheme == "file":
+        return _open_folder(url)
+    raise RefusedError(f"{url!r} is not the URL of a store: write {FORMS}")
+
+
+def _open_folder(url: str) -> FileStore:
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    if parts.netloc not in {"", "localhost"} or not path.startswith("/"):
+        raise RefusedError(f"{url!r} must name a whole path: write file:///home/me/store")
+    return FileStore(Path(path))
