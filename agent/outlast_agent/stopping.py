@@ -1,0 +1,82 @@
+"""Stopping the program: telling it, pushing it, and for how long to flush. Pure.
+
+A part of :mod:`outlast_agent.machine`, which calls it and draws the whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from outlast.notice import Notice
+from outlast_agent import budget, claim
+from outlast_agent.effects import Effect, Kill, Publish, Tell, Terminate
+from outlast_agent.state import STOP_GRACE, State, Step, Stop
+
+
+def stop(
+    state: State,
+    why: Literal["notice", "cancelled", "closed", "lifetime"],
+    text: str,
+    deadline: float,
+    now: float,
+) -> Step:
+    """Begin to stop what runs; ``deadline`` is when the machine, or our patience, is gone."""
+    assert state.attempt is not None
+    if why == "notice":
+        assert state.notice is not None
+        notice, published = state.notice, publish(state, now)
+    else:
+        notice = Notice(why, "stop", max(0.0, deadline - now), deadline, "")
+        published = ()
+    plan = budget.schedule(now, deadline, announced=state.announced)
+    stopping = replace(state, phase="stopping", stop=Stop(why, text, deadline, plan))
+    after, pushed = push(stopping, now)
+    return after, (Tell(state.attempt, notice), *published, *pushed)
+
+
+def hurry(state: State, notice: Notice, now: float) -> Step:
+    """A notice, or an earlier deadline, while stopping already."""
+    assert state.stop is not None
+    assert state.attempt is not None
+    if state.stop.why == "superseded":
+        return state, ()
+    deadline = min(state.stop.deadline, notice.deadline_monotonic)
+    if state.stop.why == "notice" and deadline >= state.stop.deadline:
+        return state, ()
+    plan = budget.schedule(now, deadline, announced=state.announced)
+    effects = publish(state, now) if state.stop.why != "notice" else ()
+    sooner = replace(state.stop, deadline=deadline, plan=plan)
+    after, pushed = push(replace(state, stop=sooner), now)
+    return after, (Tell(state.attempt, notice), *effects, *pushed)
+
+
+def push(state: State, now: float) -> Step:
+    """SIGTERM and SIGKILL when their time has come, each once."""
+    current = state.stop
+    assert current is not None
+    effects: list[Effect] = []
+    if not current.termed and now >= current.plan.terminate_at:
+        current = replace(current, termed=True)
+        effects.append(Terminate())
+    if not current.killed and now >= current.plan.kill_at:
+        current = replace(current, killed=True)
+        effects.append(Kill())
+    return replace(state, stop=current), tuple(effects)
+
+
+def publish(state: State, now: float) -> tuple[Effect, ...]:
+    """Tell the store of the notice in force, if there is one and an attempt that it ends."""
+    if state.notice is None or state.attempt is None:
+        return ()
+    return (Publish(state.attempt, replace(state.notice, seconds_left=state.notice.left(now))),)
+
+
+def give_up_at(state: State) -> float | None:
+    """Until when a flush is tried: past a deadline the machine may live on for a while."""
+    deadlines = []
+    if state.notice is not None:
+        deadlines.append(state.notice.deadline_monotonic + claim.NOTICE_SLACK)
+    if state.stop is not None and state.stop.why != "notice":
+        deadlines.append(state.stop.deadline + 2 * STOP_GRACE)
+    return min(deadlines, default=None)
