@@ -117,13 +117,18 @@ def held(job: str) -> str:
     return f"{job_root(job)}held.json"
 
 
+def resumed(job: str, attempt: int) -> str:
+    """What a person decided about the hold of this attempt; ``held.json`` is removed after it."""
+    return f"{job_root(job)}resumed/{attempt:06d}.json"
+
+
 def beat(job: str) -> str:
     """The heartbeat, the only thing that is overwritten."""
     return f"{BEATS}{job}"
 
 
 def signal(job: str, attempt: int, kind: str) -> str:
-    """Something a controller should act on within a second: ``notice``, ``end``, ``finished``."""
+    """Something to act on within a second: ``notice``, ``end``, ``finished``, ``cancel``..."""
     return f"{SIGNALS}{job}-{attempt:06d}-{kind}"
 
 

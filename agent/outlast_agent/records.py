@@ -146,7 +146,8 @@ class Signal(Record):
 
     job: str
     attempt: int
-    kind: Literal["notice", "end", "finished"]
+    kind: Literal["notice", "end", "finished", "cancel", "resume"]
+    """The last two are a person's."""
 
 
 class Result(Record):
@@ -176,6 +177,18 @@ class Held(Record):
     found: str | None
     """The newest whole one."""
     message: str
+
+
+class Resumed(Record):
+    """A person decided about a hold: go on from this checkpoint."""
+
+    attempt: int
+    """The attempt that was held."""
+    checkpoint: str
+    """Go on from this one; every newer one of that attempt or an earlier is set aside."""
+    set_aside: tuple[str, ...] = ()
+    """Those newer ones, the missing one among them."""
+    by: str = ""
 
 
 class Image(Record):
