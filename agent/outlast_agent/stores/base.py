@@ -42,7 +42,11 @@ class Entry:
 
 
 class Store(ABC):
-    """A place for keys and bytes. All methods raise the errors above."""
+    """A place for keys and bytes. All methods raise the errors above.
+
+    OSError is raised only for a local file: one given to ``create`` that cannot be read (it is
+    gone, it is a link), or one that ``fetch`` cannot write.
+    """
 
     url: str
     """As the user wrote it, without credentials."""

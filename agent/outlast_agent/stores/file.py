@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import secrets
 import shutil
-import stat
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -33,6 +33,7 @@ from outlast_agent.stores.base import (
     UnavailableError,
 )
 from outlast_agent.stores.keys import check_key, check_prefix
+from outlast_agent.stores.local import open_regular, opened, whole_file
 
 TEMPORARIES = ".tmp"
 
@@ -83,8 +84,12 @@ class FileStore(Store):
     def create(self, key: str, data: bytes | Path) -> None:
         """See :meth:`Store.create`."""
         path = self._path(key, "create")
+        with opened(data) as source:
+            self._create(path, key, source)
+
+    def _create(self, path: Path, key: str, source: BinaryIO) -> None:
         try:
-            temporary = self._write_temporary(data)
+            temporary = self._write_temporary(source)
             try:
                 self._make_folder(path.parent)
                 self._link(temporary, path)
@@ -102,7 +107,7 @@ class FileStore(Store):
         """See :meth:`Store.put`."""
         path = self._path(key, "put")
         try:
-            temporary = self._write_temporary(data)
+            temporary = self._write_temporary(io.BytesIO(data))
             try:
                 self._make_folder(path.parent)
                 temporary.replace(path)
@@ -126,19 +131,13 @@ class FileStore(Store):
 
     def fetch(self, key: str, path: Path) -> None:
         """See :meth:`Store.fetch`."""
-        temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.tmp")
         try:
-            with self._open(key, "fetch") as source:
-                try:
-                    with temporary.open("xb") as target:
-                        shutil.copyfileobj(source, target, _CHUNK)
-                    temporary.replace(path)
-                except BaseException:
-                    with contextlib.suppress(OSError):
-                        temporary.unlink(missing_ok=True)
-                    raise
+            source = self._open(key, "fetch")
         except OSError as error:
-            self._fail(f"fetch to {path}", key, error)
+            self._fail("fetch", key, error)
+        with source, whole_file(path) as target:
+            while piece := self._next(source, key):
+                target.write(piece)
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
         """See :meth:`Store.list`."""
@@ -166,12 +165,18 @@ class FileStore(Store):
     def _open(self, key: str, operation: str) -> BinaryIO:
         path = self._path(key, operation)
         try:
-            return _open_regular(path)
+            return open_regular(path)
         except OSError as error:
             if error.errno not in _NOT_THERE | {errno.EISDIR}:
                 raise
             self._check_root(operation, key)
             raise NotFoundError(f"{operation} of {key} in {self.url}: nothing is there") from error
+
+    def _next(self, source: BinaryIO, key: str) -> bytes:
+        try:
+            return source.read(_CHUNK)
+        except OSError as error:
+            self._fail("fetch", key, error)
 
     def _check_root(self, operation: str, key: str) -> None:
         # Without its root (a share that is not mounted), "nothing is there" would prove nothing.
@@ -180,18 +185,14 @@ class FileStore(Store):
                 f"{operation} of {key}: the folder {self.root} is gone: mount or restore it"
             )
 
-    def _write_temporary(self, data: bytes | Path) -> Path:
+    def _write_temporary(self, source: BinaryIO) -> Path:
         # Not made here with parents: a root that has gone must not be made again elsewhere.
         folder = self.root / TEMPORARIES
         folder.mkdir(exist_ok=True)
         temporary = folder / secrets.token_hex(12)
         try:
             with temporary.open("xb") as file:
-                if isinstance(data, Path):
-                    with _open_regular(data) as source:
-                        shutil.copyfileobj(source, file, _CHUNK)
-                else:
-                    file.write(data)
+                shutil.copyfileobj(source, file, _CHUNK)
                 file.flush()
                 os.fsync(file.fileno())
             self._sweep_once(temporary)
@@ -291,14 +292,3 @@ class FileStore(Store):
         kind = RefusedError if number in _PERMANENT else UnavailableError
         what = f"{operation} of {key}" if key else operation
         raise kind(f"{what} in {self.url}: {error.strerror or error}: {hint}") from error
-
-
-def _open_regular(path: Path) -> BinaryIO:
-    """Open for reading, following no link at the end and waiting for no pipe. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(descriptor)
-        number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-        raise OSError(number, "not a regular file", str(path))
-    return os.fdopen(descriptor, "rb")

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from outlast_agent.stores.base import RefusedError, Store
+from outlast_agent.stores.clients import SCHEMES, open_objects
 from outlast_agent.stores.file import FileStore
 
 FORMS = "file:///folder, s3://bucket/prefix, az://account/container/prefix or gs://bucket/prefix"
@@ -24,6 +25,8 @@ def open_store(url: str) -> Store:
         )
     if parts.scheme == "file":
         return _open_folder(url)
+    if parts.scheme in SCHEMES:
+        return open_objects(url)
     raise RefusedError(f"{url!r} is not the URL of a store: write {FORMS}")
 
 

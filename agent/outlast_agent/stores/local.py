@@ -1,0 +1,46 @@
+"""Local files on their way into a store and out of it; scratch is hostile."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open for reading, following no link at the end and waiting for no pipe. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(number, "not a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def opened(data: bytes | Path) -> BinaryIO:
+    """Bytes, or a file's content, to read from. Raises OSError."""
+    return open_regular(data) if isinstance(data, Path) else io.BytesIO(data)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that appears at ``path`` when the block ends well, else not at all.
+
+    Not fsynced: whoever reads it after a power cut checks its hash. Raises OSError.
+    """
+    temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,99 @@
+"""For all tests: real components that may be missing, and nothing of this machine's user."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Component:
+    """A real part that some tests need."""
+
+    missing: Callable[[], str | None]
+    """Why it cannot be used here, or None."""
+    required: bool = True
+    """Whether ``.ci/run`` has it, so that a test without it fails there."""
+
+
+def _program(name: str, install: str) -> Callable[[], str | None]:
+    return lambda: None if shutil.which(name) else f"{name} is not installed: {install}"
+
+
+def _module(name: str, install: str) -> Callable[[], str | None]:
+    def missing() -> str | None:
+        found = importlib.util.find_spec(name.split(".")[0]) and importlib.util.find_spec(name)
+        return None if found else f"{name} is not installed: {install}"
+
+    return missing
+
+
+def _docker() -> str | None:
+    import docker
+
+    try:
+        client = docker.from_env(timeout=10)
+        client.ping()
+        client.close()
+    except docker.errors.DockerException as error:
+        return f"no container engine answers: {error}"[:200]
+    return None
+
+
+def _strace() -> str | None:
+    if not shutil.which("strace"):
+        return "strace is not installed: apt-get install strace"
+    tried = subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False)
+    return None if tried.returncode == 0 else "strace may not trace here"
+
+
+COMPONENTS = {
+    "azurite": Component(_program("azurite-blob", "npm install --global azurite")),
+    "docker": Component(_docker),
+    "mmdebstrap": Component(_program("mmdebstrap", "apt-get install mmdebstrap")),
+    "moto": Component(_module("moto.server", "pip install 'moto[server,s3]'")),
+    "registry": Component(_program("docker-registry", "apt-get install docker-registry")),
+    "strace": Component(_strace),
+    "torch": Component(_module("torch", "make test-examples"), required=False),
+}
+
+
+@cache
+def _missing(component: str) -> str | None:
+    return COMPONENTS[component].missing()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        for component in marker.args:
+            reason = _missing(component)
+            if reason is None:
+                continue
+            if os.environ.get("CI_REQUIRE_ALL") and COMPONENTS[component].required:
+                pytest.fail(f"needs {component}: {reason}", pytrace=False)
+            pytest.skip(f"needs {component}: {reason}")
+
+
+_FOREIGN = ("OUTLAST_", "AWS_", "AZURE_", "GOOGLE_", "RANK", "WORLD_SIZE")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home of the test run's own, and no credentials or settings of whoever runs it."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        # A test that reached for the user's files or clouds would be a danger to both.
+        for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
+            if name != "AWS_CA_BUNDLE":
+                patch.delenv(name)
+        patch.setenv("HOME", str(home))
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield home
