@@ -87,6 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--plain", action="store_true", help="train without Outlast, to compare")
     options = parser.parse_args()
     outputs = Path(os.environ.get("OUTLAST_OUTPUTS", "outputs"))
     outputs.mkdir(parents=True, exist_ok=True)
@@ -100,11 +101,13 @@ def main() -> None:
     ]
     if "STEP_LOG" in os.environ:
         callbacks.append(StepLog(os.environ["STEP_LOG"]))
+    if not options.plain:
+        callbacks.append(outlast.Resume())
     history = model.fit(
         train,
         validation_data=test,
         epochs=options.epochs,
-        callbacks=[*callbacks, outlast.Resume()],
+        callbacks=callbacks,
         verbose=2,
     )
 
