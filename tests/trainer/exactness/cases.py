@@ -1,0 +1,72 @@
+"""What one case asserts: a script stopped and resumed is the script that was not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+
+from trainer.exactness import outcome
+from trainer.exactness.stops import Stop, covering
+from trainer.exactness.table import Scenario
+from trainer.exactness.twins import Attempt, Twins, divergences
+
+
+def rotated(scenarios: Sequence[Scenario], *, both: bool) -> list[object]:
+    """Each scenario with its stops: inside an epoch and another place, or one of the two."""
+    cases = []
+    for turn, scenario in enumerate(scenarios):
+        stops = covering(scenario.fits, turn)
+        chosen = stops if both else (stops[turn % 2],)
+        name = "-".join([scenario.script, *map(str, chosen)])
+        cases.append(pytest.param(scenario, chosen, id=name))
+    return cases
+
+
+def check(twins: Twins, scenario: Scenario, stops: Sequence[Stop]) -> None:
+    """Stop ``scenario`` at each of ``stops``, one process after the other, and compare."""
+    pieces = twins.interrupted(scenario, stops)
+    told = check_told(scenario, pieces[0])
+    check_steps(scenario, pieces)
+    # A script that sets the seed has to end as it does without the callback; that says more
+    # than the twin with it, and costs no more.
+    if told or not scenario.comparable:
+        check_sane(twins.whole(scenario), pieces)
+        return
+    whole = twins.whole(scenario, resume=not scenario.seeded)
+    found = divergences(whole, pieces) + outcome.differences(whole.outcome, pieces[-1].outcome)
+    assert not found, "\n".join([f"{len(found)} differences", *found[:12], pieces[-1].done.log])
+
+
+def check_told(scenario: Scenario, first: Attempt) -> set[str]:
+    """What was told before the first step is what may be, or must be."""
+    told = set(first.told)
+    assert told <= scenario.told, f"a false alarm: {told - scenario.told}\n{first.done.log}"
+    if scenario.must_tell and any(first.events("first step")):
+        assert told, f"{scenario} cannot be exact, and nothing was told\n{first.done.log}"
+    return told
+
+
+def check_steps(scenario: Scenario, pieces: Sequence[Attempt]) -> None:
+    """The step that each process ended with is the number of batches trained until then."""
+    if scenario.fits[0].batches[0] != 0:
+        return  # several steps an execution: events do not count steps
+    seen = set()
+    for attempt in pieces:
+        seen.update((e["fit"], e["epoch"], e["batch"]) for e in attempt.events("batch"))
+        if attempt.end is not None:
+            assert attempt.end.step == len(seen), f"attempt {attempt.number} said another step"
+
+
+def check_sane(whole: Attempt, pieces: Sequence[Attempt]) -> None:
+    """Not exact, and said so: then as many batches in each epoch, and losses that are finite."""
+    expected = {(e["fit"], e["epoch"], e["batch"]) for e in whole.events("batch")}
+    seen = [
+        (e["fit"], e["epoch"], e["batch"]) for attempt in pieces for e in attempt.events("batch")
+    ]
+    assert set(seen) == expected
+    assert len(seen) - len(expected) < len(pieces), "batches were repeated after a notice"
+    for attempt in pieces:
+        for event in attempt.events("batch", "epoch"):
+            assert all(math.isfinite(float.fromhex(v)) for v in event["logs"].values()), event

@@ -1,0 +1,72 @@
+"""Small data, a small model and a metric that remembers order: what the scripts are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+SAMPLES = 44
+BATCH = 8  # six batches, the last one short
+
+
+@dataclass
+class Trained:
+    """What a script is compared by."""
+
+    models: list[Any]
+    histories: list[Any]
+    inputs: Any = None
+    """Given to each model's ``predict``."""
+    more: dict[str, Any] = field(default_factory=dict)
+    """Other arrays or plain values."""
+
+
+def samples(count: int = SAMPLES, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs [count, 4] and targets [count, 1], float32, the same in every process."""
+    draw = np.random.default_rng(seed)
+    x = draw.normal(size=(count, 4)).astype("float32")
+    y = np.tanh(x @ np.array([[0.5], [-1.0], [0.25], [2.0]], "float32")) + 0.01 * x[:, :1]
+    return x, y.astype("float32")
+
+
+@keras.saving.register_keras_serializable("outlast_tests")
+class Order(keras.metrics.Metric):
+    """A number that depends on which targets were seen since the epoch began, in which order."""
+
+    def __init__(self, name: str = "order", **options: Any) -> None:
+        super().__init__(name=name, **options)
+        self.value = self.add_weight(shape=(), initializer="zeros", name="value")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        # Whole numbers below 2 ** 24, so float32 is exact.
+        numbers = keras.ops.reshape(keras.ops.cast(y_true, "float32"), (-1,))
+        numbers = keras.ops.floor(keras.ops.abs(numbers) * 512)
+        places = keras.ops.arange(1, keras.ops.shape(numbers)[0] + 1, dtype="float32")
+        batch = keras.ops.sum(numbers * places)
+        self.value.assign(keras.ops.mod(self.value * 31 + batch, 8191))
+
+    def result(self) -> Any:
+        return self.value * 1.0  # a tensor, also under a distribution strategy
+
+
+def tiny() -> Any:
+    """One hidden layer with Dropout: the least in which weights, seeds and order all matter."""
+    return keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(5, activation="tanh"),
+            keras.layers.Dropout(0.3),
+            keras.layers.Dense(1),
+        ]
+    )
+
+
+def compiled(model: Any = None, optimizer: Any = None, **options: Any) -> Any:
+    """``model`` (or :func:`tiny`) ready to train."""
+    model = tiny() if model is None else model
+    options = {"loss": "mse", "metrics": [Order()], **options}
+    model.compile(optimizer or keras.optimizers.SGD(0.05, momentum=0.9), **options)
+    return model

@@ -1,0 +1,84 @@
+"""Where a run can be stopped: the points of a training run, and which of them are tried. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Event = Literal["begin", "batch", "tail", "validation", "epoch", "between"]
+"""``begin``: before the first step of a fit, that is while it is built and traced. ``batch``:
+after a batch. ``tail``: after validation, before the callbacks' ``on_epoch_end``. ``validation``:
+after a validation batch. ``epoch``: after ``on_epoch_end``. ``between``: after a fit returned."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A point of a run, and how the run is stopped there. All counts start at 0."""
+
+    event: Event
+    fit: int = 0
+    epoch: int = 0
+    batch: int = 0
+    kill: bool = False
+    """SIGKILL without notice; otherwise a notice, obeyed at the next opportunity."""
+
+    def __str__(self) -> str:
+        where = [f"fit{self.fit}"] if self.fit else []
+        if self.event in ("batch", "tail", "validation", "epoch"):
+            where.append(f"e{self.epoch}")
+        where.append(
+            f"{self.event}{self.batch}" if self.event in ("batch", "validation") else self.event
+        )
+        return ".".join(where) + ("!" if self.kill else "")
+
+    def as_json(self) -> dict[str, Any]:
+        """For the child."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The shape of one ``fit`` call."""
+
+    epochs: int = 3
+    batches: tuple[int, ...] = (0, 1, 2, 3, 4, 5)
+    """The index of each batch as callbacks see it (the last one of an execution)."""
+    validation: int = 0
+    """Validation batches per epoch."""
+    first_epoch: int = 0
+    validation_every: int = 1
+    """Epochs from one validation to the next."""
+
+
+def points(fits: Sequence[Fit]) -> Iterator[Stop]:
+    """Every point that differs in kind, in order of time: the first two epochs and the last."""
+    for index, fit in enumerate(fits):
+        yield Stop("begin", index)
+        last = fit.first_epoch + fit.epochs - 1
+        for epoch in sorted({fit.first_epoch, min(fit.first_epoch + 1, last), last}):
+            first, middle, end = fit.batches[0], fit.batches[len(fit.batches) // 2], fit.batches[-1]
+            for batch in sorted({first, middle, end}):
+                yield Stop("batch", index, epoch, batch)
+            if fit.validation and (epoch - fit.first_epoch + 1) % fit.validation_every == 0:
+                yield Stop("validation", index, epoch, fit.validation // 2)
+            yield Stop("tail", index, epoch)
+            yield Stop("epoch", index, epoch)
+        if index + 1 < len(fits):
+            yield Stop("between", index)
+
+
+def covering(fits: Sequence[Fit], turn: int) -> tuple[Stop, Stop]:
+    """Two of the points, in order of time.
+
+    One is always inside an epoch, so that an epoch is finished by another process than began it
+    and epochs follow whose order depends on more than the one that was interrupted; the other
+    one rotates with ``turn`` through all the rest, so a table of scenarios meets every kind.
+    """
+    everything = list(points(fits))
+    middle = fits[0].batches[len(fits[0].batches) // 2]
+    inside = Stop("batch", 0, fits[0].first_epoch + min(1, fits[0].epochs - 1), middle)
+    others = [point for point in everything if point != inside]
+    other = others[turn * 5 % len(others)]
+    first, second = sorted((inside, other), key=everything.index)
+    return first, second

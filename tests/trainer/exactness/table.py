@@ -1,0 +1,136 @@
+"""The table: every script, its shape, and what is promised for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainer.exactness.stops import Fit
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One script of :mod:`trainer.exactness.scripts`."""
+
+    script: str
+    """``module.function``."""
+    fits: tuple[Fit, ...] = (Fit(),)
+    """The shape of its fits: of a script that stops by itself, the part that it surely reaches."""
+    told: frozenset[str] = frozenset()
+    """Codes of notes that may be told before the first step: then it need not be exact."""
+    must_tell: bool = False
+    """It cannot be exact: one of ``told`` has to be there."""
+    seeded: bool = True
+    """``set_random_seed`` is called, so the callback may not change anything either."""
+    comparable: bool = True
+    """Two uninterrupted runs are equal."""
+
+    def __str__(self) -> str:
+        return self.script
+
+
+def _batches(*indices: int) -> tuple[int, ...]:
+    return indices
+
+
+SHORT = Fit(batches=_batches(0, 1, 2, 3, 4))
+FOUR = Fit(epochs=4)
+HELD = Fit(validation=3)
+
+
+def _maybe(script: str, *codes: str, fits: tuple[Fit, ...] = (Fit(),)) -> Scenario:
+    """Exact, or said before the first step."""
+    return Scenario(script, fits, told=frozenset(codes))
+
+
+def _told(
+    script: str, *codes: str, fits: tuple[Fit, ...] = (Fit(),), comparable: bool = True
+) -> Scenario:
+    """Not exact, and said before the first step."""
+    return Scenario(script, fits, frozenset(codes), must_tell=True, comparable=comparable)
+
+
+DATA = (
+    Scenario("data.shuffled"),
+    Scenario("data.shuffled_small_buffer", (Fit(4, _batches(0, 1, 2, 3, 4)),)),
+    Scenario("data.shuffled_after_batch"),
+    Scenario("data.shuffled_once"),
+    Scenario("data.parallel_map"),
+    Scenario("data.cached"),
+    Scenario("data.filtered", (SHORT,)),
+    Scenario("data.filtered_without_jit", (SHORT,)),
+    Scenario("data.interleaved"),
+    Scenario("data.shuffled_inside_interleave"),
+    _maybe("data.two_shuffles", "shuffle-chain", fits=(FOUR,)),
+    _maybe("data.three_shuffles", "shuffle-chain", fits=(FOUR,)),
+    _maybe("data.listed_files", "shuffle-chain", "list-files", fits=(FOUR,)),
+    _maybe("data.shuffle_repeat", "shuffle-repeat", fits=(FOUR,)),
+    Scenario("data.repeat_shuffle"),
+    _maybe("data.shuffle_repeat_thrice", "shuffle-repeat"),
+    Scenario("data.plain_repeat"),
+    Scenario("data.steps_across_passes", (Fit(1, _batches(0, 1, 2, 3)),)),
+    Scenario("data.unshuffled"),
+    Scenario("data.dictionaries"),
+    Scenario("data.zipped"),
+    Scenario("data.stateless_random_map"),
+)
+ARRAYS = (
+    Scenario("data.arrays", (FOUR,)),
+    Scenario("data.arrays_in_order"),
+    Scenario("data.tensors"),
+    Scenario("data.arrays_by_batch"),
+    Scenario("data.class_weights"),
+    Scenario("data.sample_weights"),
+    Scenario("data.pydataset"),
+    Scenario("data.pydataset_shuffled_by_keras"),
+    Scenario("data.pydataset_in_order"),
+    Scenario("data.pydataset_with_workers"),
+    Scenario("data.validation", (HELD,)),
+    Scenario("data.validation_shuffled", (HELD,)),
+    Scenario("data.validation_arrays_every_other", (Fit(4, validation=3, validation_every=2),)),
+    Scenario("data.validation_steps", (Fit(validation=2),)),
+    Scenario("data.validation_split", (Fit(batches=_batches(0, 1, 2, 3, 4), validation=2),)),
+)
+TOLD = (
+    _told("data.generator", "generator"),
+    _told("data.from_generator", "generator"),
+    _maybe("data.py_function", "py-function"),
+    _told("data.random_map", "random-map"),
+    _told("data.parallel_random_map", "random-map", comparable=False),
+    _maybe("data.sampled_from", "random-map", "shuffle-repeat", "shuffle-chain"),
+    _told("data.unseeded", "shuffle-unseeded", comparable=False),
+    _told("training.stateful_random_step", "random-step"),
+    _maybe("training.lambda_callback", "callback-state"),
+)
+TRAINING = (
+    Scenario("training.functional"),
+    Scenario("training.subclassed"),
+    Scenario("training.own_train_step"),
+    Scenario("training.gan"),
+    Scenario("training.jit"),
+    Scenario("training.eager"),
+    Scenario("training.several_steps_per_execution", (Fit(3, _batches(3, 7), validation=1),)),
+    Scenario("training.mixed_float16"),
+    Scenario("training.mixed_bfloat16"),
+    Scenario("training.pure_bfloat16"),
+    Scenario("training.accumulation"),
+    Scenario("training.ema"),
+    Scenario("training.ema_at_end"),
+    Scenario("training.schedule"),
+    Scenario("training.mirrored", (HELD,)),
+    Scenario("training.embedding_and_recurrence"),
+    Scenario("training.metrics_of_many_kinds", (HELD,)),
+)
+CALLBACKS = (
+    Scenario("training.early_stopping", (Fit(3, validation=3),)),
+    Scenario("training.resume_before_early_stopping"),
+    Scenario("training.reduce_on_plateau", (Fit(4, validation=3),)),
+    Scenario("training.rate_scheduler"),
+    Scenario("training.user_callback"),
+    Scenario("training.ends_by_itself", (Fit(2),)),
+    Scenario("training.unfreezing", (Fit(2, validation=3), Fit(2))),
+    Scenario("training.going_on", (Fit(2), Fit(2, first_epoch=2), Fit(2, first_epoch=4))),
+    Scenario("training.two_models", (Fit(2), Fit(2))),
+    Scenario("training.random_between", (Fit(2), Fit(2))),
+    Scenario("training.saves_at_the_end"),
+)
+EVERYTHING = (*DATA, *ARRAYS, *TOLD, *TRAINING, *CALLBACKS)
