@@ -118,6 +118,6 @@ class PowerOff:
 
 
 Effect: TypeAlias = (
-    SetUp | Claim | Adopt | RecordReboot | Restore | Abandon | Start | Tell | Publish | Terminate | Kill
-    | Flush | Record | Acknowledge | Say | PowerOff
+    SetUp | Claim | Adopt | RecordReboot | Restore | Abandon | Start | Tell | Publish | Terminate
+    | Kill | Flush | Record | Acknowledge | Say | PowerOff
 )  # fmt: skip

@@ -1,0 +1,28 @@
+"""What does not work at the moment, in words, by whom: shown in the heartbeat and in status."""
+
+from __future__ import annotations
+
+import threading
+
+
+class Board:
+    """One line per part of the daemon that is waiting for something. Any thread may write."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lines: dict[str, str] = {}
+
+    def put(self, part: str, line: str | None) -> bool:
+        """Say what ``part`` waits for; None: nothing any more. True if that is news."""
+        with self._lock:
+            news = self._lines.get(part) != line
+            if line is None:
+                self._lines.pop(part, None)
+            else:
+                self._lines[part] = line
+            return news
+
+    def text(self) -> str:
+        """All lines, one after the other."""
+        with self._lock:
+            return "; ".join(f"{part}: {line}" for part, line in self._lines.items())

@@ -1,0 +1,89 @@
+"""Reading a folder that a hostile program writes to: beneath it, no links, regular, bounded.
+
+A program may put links, pipes, devices and huge or endless things wherever it can write, and
+exchange them at any moment. So every part of a path is opened relative to the one before it
+and without following links, and what was opened is what is checked.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import xxhash
+
+MAX_NAMES = 100_000
+"""A folder with more names is read no further."""
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class HostileError(OSError):
+    """Something that an honest program does not put there."""
+
+
+@contextmanager
+def open_folder(root: Path, *parts: str) -> Iterator[int]:
+    """A descriptor of the folder ``parts`` beneath ``root``. Raises OSError."""
+    descriptor = os.open(root, _FOLDER)
+    try:
+        for part in parts:
+            _check(part)
+            below = os.open(part, _FOLDER, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = below
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def open_file(root: Path, *parts: str) -> Iterator[int]:
+    """A descriptor of the regular file ``parts`` beneath ``root``. Raises OSError."""
+    *folders, name = parts
+    _check(name)
+    with open_folder(root, *folders) as folder:
+        descriptor = os.open(name, _FILE, dir_fd=folder)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise HostileError(f"{'/'.join(parts)!r:.200} is not a regular file")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def names(root: Path, *parts: str) -> list[str]:
+    """Names in a folder, at most :data:`MAX_NAMES`; none if it is not there. Raises OSError."""
+    try:
+        with open_folder(root, *parts) as folder, os.scandir(folder) as entries:
+            return [entry.name for entry, _ in zip(entries, range(MAX_NAMES), strict=False)]
+    except FileNotFoundError:
+        return []
+
+
+def read(root: Path, *parts: str, limit: int) -> bytes:
+    """All of a file of at most ``limit`` bytes. Raises OSError."""
+    with open_file(root, *parts) as descriptor, open(descriptor, "rb", closefd=False) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise HostileError(f"{'/'.join(parts)!r:.200} is longer than {limit} bytes")
+    return data
+
+
+def read_object(descriptor: int, *, size: int, digest: str, name: str) -> bytes:
+    """All of an open file, which must be ``size`` bytes with this xxh3-128. Raises OSError."""
+    with open(descriptor, "rb", closefd=False) as file:
+        file.seek(0)
+        data = file.read(size + 1)
+    if len(data) != size or xxhash.xxh3_128_hexdigest(data) != digest:
+        raise HostileError(f"{name!r:.200} does not hold what its name says")
+    return data
+
+
+def _check(part: str) -> None:
+    if part in ("", ".", "..") or "/" in part or "\0" in part:
+        raise HostileError(f"{part!r:.200} is not a name in a folder")

@@ -1,0 +1,56 @@
+"""Which checkpoint to begin from, and when to begin from none at all is not allowed. Pure.
+
+See DESIGN, *Newest* and *Falling back*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from outlast.manifest import CheckpointId
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the end of an attempt said to be durable."""
+
+    attempt: int
+    durable_step: int
+
+
+def candidates(
+    listed: Sequence[CheckpointId], *, below: int, set_aside: Collection[str]
+) -> list[CheckpointId]:
+    """Checkpoints to try, the newest first: of attempts before ``below``, none set aside."""
+    return sorted(
+        (id_ for id_ in listed if id_.attempt < below and str(id_) not in set_aside),
+        reverse=True,
+    )
+
+
+def missing(
+    found: CheckpointId | None,
+    *,
+    damaged: Mapping[CheckpointId, str],
+    set_aside: Collection[str],
+    said: Said | None,
+) -> str | None:
+    """What is gone, if less was found than was said to be durable; else None.
+
+    An older checkpoint than the durable one will do where the newer is proven damaged or was
+    set aside on purpose. What will not do is a durable checkpoint without a trace, or nothing
+    at all where there was something: that looks like a wrong or emptied bucket.
+    """
+    if said is None or (found is not None and _covers(found, said)):
+        return None
+    if any(_covers(CheckpointId.parse(text), said) for text in set_aside):
+        return None
+    if any(_covers(id_, said) for id_ in damaged) and found is not None:
+        return None
+    return f"{CheckpointId(said.attempt, said.durable_step)}"
+
+
+def _covers(id_: CheckpointId, said: Said) -> bool:
+    """Whether ``id_`` is at least what was said; a later attempt's work stands on it."""
+    return id_.attempt > said.attempt or id_.step >= said.durable_step

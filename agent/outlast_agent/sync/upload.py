@@ -1,0 +1,319 @@
+"""Scratch -> store: what is whole in scratch becomes durable, the newest first.
+
+One thread decides, a few more carry. A listing of scratch is the truth about what is there; a
+watch on the folder only makes the next look come sooner. Objects go up in parallel, the
+manifest last, so a checkpoint exists in the store only when it is whole there.
+
+Scratch is read as :mod:`outlast_agent.sync.beneath` does. The objects of a checkpoint are held
+open while it is carried, so a library that keeps only its newest two cannot starve an upload.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from outlast.manifest import (
+    MAX_MANIFEST_BYTES,
+    CheckpointId,
+    Manifest,
+    ManifestError,
+    ObjectRef,
+    dump_manifest,
+    newest_first,
+    parse_manifest,
+)
+from outlast_agent import budget, layout
+from outlast_agent.stores.base import AlreadyExistsError, Store, StoreError
+from outlast_agent.surely import StoppedError, Surely
+from outlast_agent.sync import beneath
+from outlast_agent.sync.sweep import Sweeper
+from outlast_agent.sync.whole import Lineage, Scratch
+
+LOOK_SECONDS = 2.0
+CARRIERS = 4
+SWEEP_SECONDS = 30.0
+
+_GLANCE = 0.05
+"""While something is carried it is looked this often whether something better has come."""
+
+
+@dataclass(frozen=True)
+class Durable:
+    """A checkpoint became durable."""
+
+    id: CheckpointId
+    kind: str
+    size: int
+    """Bytes of the whole checkpoint."""
+    uploaded: int
+    """Bytes that had to be sent for it."""
+    seconds: float
+    """From the beginning of its upload."""
+    at: float
+    """Monotonic."""
+
+
+class Uploader:
+    """Makes one attempt's checkpoints durable until it is closed.
+
+    ``every``: at least so many seconds lie between two uploads on cadence; None: none need to.
+    ``surely`` makes the retrying caller for a stop event. The callbacks come from the
+    uploader's own thread: ``on_refused`` with what is wrong with a checkpoint that an honest
+    library would not have written, ``on_crash`` with whatever ended the thread.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        scratch: Path,
+        lineage: Lineage,
+        surely: Callable[[threading.Event], Surely],
+        *,
+        every: float | None,
+        keep: int,
+        on_durable: Callable[[Durable], None],
+        on_refused: Callable[[str], None],
+        on_crash: Callable[[BaseException], None],
+    ) -> None:
+        self._store, self._lineage, self._surely = store, lineage, surely
+        self._scratch = Scratch(scratch, lineage, on_refused)
+        self._sweeper = Sweeper(store, lineage, keep)
+        self._every = every
+        self._on_durable, self._on_crash = on_durable, on_crash
+        self._prefix = layout.job_root(lineage.job)
+        self._known: set[ObjectRef] = set(lineage.parent.objects) if lineage.parent else set()
+        self._rate = budget.Rate()
+        self._live_rate: float | None = None
+        self._last_begun = float("-inf")
+        self._last_sweep = time.monotonic()
+        self.durable: Durable | None = None
+        """The newest of this attempt."""
+        self.pending = 0
+        """Bytes between the newest in scratch and the store, when it was last looked."""
+
+        self._lock = threading.Condition()
+        self._looked = False
+        self._deadline: float | None = None
+        self._rush = False
+        self._flush: Callable[[], None] | None = None
+        self._give_up_at: float | None = None
+        self._closed = threading.Event()
+        self._pool = ThreadPoolExecutor(CARRIERS, thread_name_prefix="carry")
+        self._thread = threading.Thread(target=self._run, name="upload", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def look(self) -> None:
+        """Something may have changed in scratch."""
+        with self._lock:
+            self._looked = True
+            self._lock.notify_all()
+
+    def rush(self, deadline: float) -> None:
+        """A notice runs until the monotonic ``deadline``: no cadence any more, no sweeping."""
+        with self._lock:
+            self._rush, self._deadline, self._looked = True, deadline, True
+            self._lock.notify_all()
+
+    def flush(self, until: float | None, done: Callable[[], None]) -> None:
+        """The program has ended: make the newest durable, then call ``done``, once.
+
+        Past the monotonic ``until`` it is called in any case. Called again before that, only
+        ``until`` changes.
+        """
+        with self._lock:
+            self._rush, self._looked = True, True
+            self._give_up_at = until
+            self._flush = self._flush or done
+            self._lock.notify_all()
+
+    def close(self) -> None:
+        """Stop. Nothing is written after this returns."""
+        self._closed.set()
+        self.look()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def rate(self) -> float | None:
+        """Measured bytes per second; None before the first upload."""
+        return self._rate.bytes_per_second or self._live_rate
+
+    # The deciding thread ------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._surely(self._closed).do(self._learn)
+            while not self._closed.is_set():
+                chosen = None if self._flush_is_over() else self._choose(left=self._left())
+                if chosen is None:
+                    self._answer_flush()
+                elif self._due(chosen):
+                    self._upload(chosen)
+                    continue
+                self._wait()
+        except StoppedError:
+            pass
+        except BaseException as error:
+            self._on_crash(error)
+
+    def _learn(self) -> None:
+        """What an earlier daemon of this attempt has done already."""
+        attempt = self._lineage.attempt
+        for entry in self._store.list(f"{layout.objects(self._lineage.job)}{attempt:06d}/"):
+            try:
+                self._known.add(ObjectRef.parse(entry.key))
+            except ManifestError:
+                continue
+        keys = self._store.list(f"{layout.checkpoints(self._lineage.job)}{attempt:06d}-")
+        for id_ in newest_first(entry.key for entry in keys)[:1]:
+            data = self._store.read(self._prefix + id_.key, limit=MAX_MANIFEST_BYTES)
+            manifest = parse_manifest(data, name=str(id_))
+            self.durable = Durable(id_, manifest.kind, manifest.size, 0, 0.0, time.monotonic())
+
+    def _choose(self, *, left: float | None) -> Manifest | None:
+        whole = self._scratch.newer_than(self.durable.id if self.durable else None)
+        candidates: dict[CheckpointId, Manifest] = {}
+        for id_ in whole:
+            manifest = self._scratch.manifest(id_)
+            if manifest is not None:
+                candidates[id_] = manifest
+                if left is None:
+                    break  # without a deadline it is the newest
+        chosen = budget.choose(
+            [budget.Candidate(id_, self._missing_bytes(m)) for id_, m in candidates.items()],
+            rate=self.rate,
+            left=left,
+        )
+        self.pending = self._missing_bytes(next(iter(candidates.values()))) if candidates else 0
+        return None if chosen is None else candidates[chosen.id]
+
+    def _missing(self, manifest: Manifest) -> list[ObjectRef]:
+        return [ref for ref in dict.fromkeys(manifest.objects) if ref not in self._known]
+
+    def _missing_bytes(self, manifest: Manifest) -> int:
+        return sum(ref.size for ref in self._missing(manifest))
+
+    def _left(self) -> float | None:
+        with self._lock:
+            return None if self._deadline is None else self._deadline - time.monotonic()
+
+    def _due(self, manifest: Manifest) -> bool:
+        with self._lock:
+            if self._rush or self._every is None or manifest.kind != "cadence":
+                return True
+        return time.monotonic() >= self._last_begun + self._every
+
+    def _flush_is_over(self) -> bool:
+        with self._lock:
+            at = self._give_up_at
+        return at is not None and time.monotonic() >= at
+
+    def _answer_flush(self) -> None:
+        with self._lock:
+            done, self._flush = self._flush, None
+        if done is not None:
+            done()
+
+    def _wait(self) -> None:
+        with self._lock:
+            seconds = LOOK_SECONDS
+            if self._give_up_at is not None and self._flush is not None:
+                seconds = max(0.0, min(seconds, self._give_up_at - time.monotonic()))
+            if not self._looked and not self._closed.is_set():
+                self._lock.wait(seconds)
+            self._looked = False
+
+    # One checkpoint -----------------------------------------------------------------------------
+
+    def _upload(self, manifest: Manifest) -> None:
+        """Carry one checkpoint up, or leave it when something better comes."""
+        begun = self._last_begun = time.monotonic()
+        leave = threading.Event()
+        surely = self._surely(leave)
+        sent = 0
+        with ExitStack() as held:
+            missing = self._missing(manifest)
+            descriptors = self._scratch.hold(manifest, missing, held)
+            if descriptors is None:
+                return
+            futures: set[Future[ObjectRef]] = {
+                self._pool.submit(self._carry, ref, descriptors[ref], surely) for ref in missing
+            }
+            try:
+                while futures:
+                    done, futures = wait(futures, _GLANCE, FIRST_COMPLETED)
+                    for future in done:
+                        ref = future.result()
+                        self._known.add(ref)
+                        sent += ref.size
+                        self.pending = max(0, self.pending - ref.size)
+                        self._live_rate = sent / max(1e-6, time.monotonic() - begun)
+                    if futures and self._better_than(manifest):
+                        return
+            except OSError as error:
+                self._scratch.refuse(manifest.id, str(error))
+                return
+            finally:
+                leave.set()
+                for future in futures:
+                    future.cancel()
+                wait(futures)
+        self._finish(manifest, sent, begun)
+
+    def _carry(self, ref: ObjectRef, descriptor: int, surely: Surely) -> ObjectRef:
+        data = beneath.read_object(descriptor, size=ref.size, digest=ref.hash, name=ref.key)
+
+        def create() -> None:
+            # One that is there holds what its name says: an earlier daemon of this attempt
+            # sent it, or an answer was lost.
+            with suppress(AlreadyExistsError):
+                self._store.create(self._prefix + ref.key, data)
+
+        surely.do(create)
+        return ref
+
+    def _better_than(self, manifest: Manifest) -> bool:
+        """Whether carrying on is not the best thing to do any more."""
+        if self._closed.is_set() or self._flush_is_over():
+            return True
+        with self._lock:
+            rush = self._rush
+        if not rush:
+            return False
+        chosen = self._choose(left=self._left())
+        return chosen is not None and chosen.id != manifest.id
+
+    def _finish(self, manifest: Manifest, sent: int, begun: float) -> None:
+        """All its objects are up: the manifest makes it exist."""
+        key = self._prefix + manifest.id.key
+        try:
+            data = dump_manifest(manifest)
+        except ValueError as error:
+            self._scratch.refuse(manifest.id, f"it holds what JSON cannot say: {error}")
+            return
+        if not self._surely(self._closed).create(self._store, key, data):
+            self._scratch.refuse(manifest.id, f"another one of this name is at {key}")
+            return
+        now = time.monotonic()
+        self._rate.add(sent, now - begun)
+        self.durable = Durable(manifest.id, manifest.kind, manifest.size, sent, now - begun, now)
+        self._sweeper.saw(manifest)
+        self._on_durable(self.durable)
+        with self._lock:
+            rush = self._rush
+        if not rush and now >= self._last_sweep + SWEEP_SECONDS:
+            self._last_sweep = now
+            try:
+                self._known -= self._sweeper.sweep()
+            except StoreError:
+                return  # what is left over is swept with what comes after it

@@ -1,0 +1,113 @@
+"""The checkpoints that are whole in one attempt's scratch, and may be uploaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from outlast.manifest import (
+    MAX_MANIFEST_BYTES,
+    CheckpointId,
+    Manifest,
+    ManifestError,
+    ObjectRef,
+    newest_first,
+    parse_manifest,
+)
+from outlast_agent.sync import beneath
+
+MAX_OBJECT_BYTES = 256 << 20
+"""The library writes objects of about 64 MiB. Each carrier holds one in memory."""
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What an attempt stands on."""
+
+    job: str
+    attempt: int
+    parent: Manifest | None
+    """What it resumed from: its objects may be named again."""
+
+
+class Scratch:
+    """One attempt's scratch folder, read as hostile."""
+
+    def __init__(self, root: Path, lineage: Lineage, on_refused: Callable[[str], None]) -> None:
+        self._root, self._lineage, self._on_refused = root, lineage, on_refused
+        self._refused: set[CheckpointId] = set()
+        self._manifests: dict[CheckpointId, Manifest] = {}
+
+    def newer_than(self, durable: CheckpointId | None) -> list[CheckpointId]:
+        """This attempt's checkpoints newer than ``durable``, the newest first."""
+        found = [
+            id_
+            for id_ in newest_first(beneath.names(self._root, "checkpoints"))
+            if id_.attempt == self._lineage.attempt
+            and (durable is None or id_ > durable)
+            and id_ not in self._refused
+        ]
+        present = set(found)
+        self._manifests = {id_: m for id_, m in self._manifests.items() if id_ in present}
+        return found
+
+    def manifest(self, id_: CheckpointId) -> Manifest | None:
+        """One of them, checked; None if it has gone or is refused."""
+        if id_ in self._manifests:
+            return self._manifests[id_]
+        if id_ in self._refused:
+            return None
+        try:
+            parts = ("checkpoints", f"{id_}.json")
+            data = beneath.read(self._root, *parts, limit=MAX_MANIFEST_BYTES)
+            manifest = parse_manifest(data, name=str(id_))
+            self._check(manifest)
+        except FileNotFoundError:
+            return None
+        except (OSError, ManifestError) as error:
+            self.refuse(id_, str(error))
+            return None
+        self._manifests[id_] = manifest
+        return manifest
+
+    def hold(
+        self, manifest: Manifest, refs: Sequence[ObjectRef], held: ExitStack
+    ) -> dict[ObjectRef, int] | None:
+        """Descriptors of ``refs``, open until ``held`` is; None if it is not whole any more."""
+        descriptors = {}
+        for ref in refs:
+            try:
+                opened = beneath.open_file(self._root, *ref.key.split("/"))
+                descriptors[ref] = held.enter_context(opened)
+            except FileNotFoundError:
+                if f"{manifest.id}.json" in beneath.names(self._root, "checkpoints"):
+                    self.refuse(manifest.id, f"{ref.key} is not there")
+                return None
+            except OSError as error:
+                self.refuse(manifest.id, str(error))
+                return None
+        return descriptors
+
+    def refuse(self, id_: CheckpointId, why: str) -> None:
+        """Do not look at it again."""
+        self._refused.add(id_)
+        self._on_refused(f"checkpoint {id_} in scratch is not uploaded: {why}")
+
+    def _check(self, manifest: Manifest) -> None:
+        """Only what this attempt may name: its own objects and those it resumed from."""
+        lineage = self._lineage
+        parent = lineage.parent
+        allowed = set(parent.objects) if parent else set()
+        if manifest.job != lineage.job:
+            raise ManifestError(f"it is of job {manifest.job!r:.80}")
+        if manifest.parent != (str(parent.id) if parent else None):
+            raise ManifestError(f"it names another parent: {manifest.parent}")
+        for ref in manifest.objects:
+            if ref.attempt != lineage.attempt and ref not in allowed:
+                raise ManifestError(f"it names {ref.key}, which is not its own")
+            if ref.size > MAX_OBJECT_BYTES:
+                raise ManifestError(
+                    f"it names an object of {ref.size} bytes; at most {MAX_OBJECT_BYTES} go up"
+                )
