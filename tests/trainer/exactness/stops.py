@@ -69,16 +69,21 @@ def points(fits: Sequence[Fit]) -> Iterator[Stop]:
 
 
 def covering(fits: Sequence[Fit], turn: int) -> tuple[Stop, Stop]:
-    """Two of the points, in order of time.
+    """Two of the points, in order of time, for a table that cannot try them all.
 
     One is always inside an epoch, so that an epoch is finished by another process than began it
-    and epochs follow whose order depends on more than the one that was interrupted; the other
-    one rotates with ``turn`` through all the rest, so a table of scenarios meets every kind.
+    and epochs follow whose order depends on more than the one that was interrupted. The other
+    one rotates with ``turn``: first through the kinds of points, then through those of a kind.
     """
     everything = list(points(fits))
     middle = fits[0].batches[len(fits[0].batches) // 2]
     inside = Stop("batch", 0, fits[0].first_epoch + min(1, fits[0].epochs - 1), middle)
-    others = [point for point in everything if point != inside]
-    other = others[turn * 5 % len(others)]
+    kinds: dict[tuple[str, int, int], list[Stop]] = {}
+    for point in everything[1:]:  # without the very first: nothing has happened there
+        if point != inside:
+            batch = point.batch if point.event == "batch" else 0
+            kinds.setdefault((point.event, point.fit, batch), []).append(point)
+    kind = list(kinds.values())[turn % len(kinds)]
+    other = kind[turn // len(kinds) % len(kind)]
     first, second = sorted((inside, other), key=everything.index)
     return first, second
