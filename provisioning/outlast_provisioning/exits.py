@@ -1,0 +1,26 @@
+"""Exit codes of ``outlast``, in one table.
+
+====  =========================================================================================
+code  meaning
+====  =========================================================================================
+0     done; for ``submit --wait``: the job finished
+1     a fault of Outlast itself: please report it
+2     bad input: a job file, an option, a name that does not exist; nothing was started
+3     the job failed (``submit --wait``, ``demo``: something differs)
+4     the job was cancelled (``submit --wait``)
+5     the job is held: it waits for ``outlast resume`` (``submit --wait``)
+6     the store or a provider cannot be used now: try again
+130   interrupted by Ctrl-C; a job that was submitted is safe and goes on with a controller
+====  =========================================================================================
+"""
+
+from __future__ import annotations
+
+OK = 0
+FAULT = 1
+BAD_INPUT = 2
+JOB_FAILED = 3
+JOB_CANCELLED = 4
+JOB_HELD = 5
+UNAVAILABLE = 6
+INTERRUPTED = 130

@@ -1,0 +1,96 @@
+"""The frozen job, as it lies in the store, and what a machine is told of it."""
+
+from __future__ import annotations
+
+import hashlib
+
+from outlast_agent.records import Launch, Record
+from outlast_agent.spec import CheckpointSpec, InputSpec, JobSpec, ResourceSpec
+from outlast_provisioning.jobfile import JobFile
+from outlast_provisioning.providers.base import Pool
+
+
+class Job(Record):
+    """``job.json``: created once at submit, never changed."""
+
+    name: str
+    store: str
+    """URL of the store that it lies in."""
+    file: JobFile
+    """The job file as checked, with every default filled in."""
+    code_sha256: str | None = None
+    code_bytes: int = 0
+    submitted_by: str = ""
+
+    @property
+    def uid(self) -> str:
+        """Tells this job's machines from those of a namesake in another store."""
+        return hashlib.sha256(f"{self.store}\n{self.name}".encode()).hexdigest()[:8]
+
+    def same_as(self, other: Job) -> bool:
+        """Whether the two would train the same."""
+        return (self.name, self.store, self.file, self.code_sha256) == (
+            other.name,
+            other.store,
+            other.file,
+            other.code_sha256,
+        )
+
+
+def differences(old: Job, new: Job) -> list[str]:
+    """The fields in which two jobs of one name differ."""
+    mine, theirs = old.file.model_dump(by_alias=True), new.file.model_dump(by_alias=True)
+    names = [name for name in mine if mine[name] != theirs[name]]
+    return names + ["the code"] * (old.code_sha256 != new.code_sha256)
+
+
+def machine_name(job: Job, launch: int) -> str:
+    """The name of a launch's machine: the same whoever asks, so asking twice makes one."""
+    return f"{job.name[:40].rstrip('-')}-{job.uid}-{launch}"
+
+
+def pools(job: Job) -> tuple[Pool, ...]:
+    """Where the job may run."""
+    return tuple(
+        Pool(
+            provider=entry.provider,
+            size="docker" if job.file.image else "process",
+            grace_seconds=entry.grace,
+        )
+        for entry in job.file.pools
+    )
+
+
+def job_spec(job: Job, launch: Launch, pool: Pool) -> JobSpec:
+    """What the machine of ``launch`` is told. The provider adds where its notices appear."""
+    file = job.file
+    return JobSpec(
+        job=job.name,
+        launch=launch.number,
+        machine=launch.machine,
+        store=job.store,
+        runtime="docker" if file.image else "process",
+        image=file.image,
+        code_sha256=job.code_sha256,
+        command=file.command,
+        env=file.env,
+        inputs=tuple(
+            InputSpec(source=one.source, to=one.to, how=one.how, unpack=one.unpack)
+            for one in file.inputs
+        ),
+        resources=ResourceSpec(
+            gpus=file.resources.gpus,
+            cpus=file.resources.cpus,
+            memory_bytes=file.resources.memory,
+            shm_bytes=file.resources.shm,
+        ),
+        checkpoint=CheckpointSpec(
+            every_seconds=file.checkpoint.every,
+            durable_every_seconds=file.checkpoint.durable_every,
+            keep=file.checkpoint.keep,
+            exact=file.checkpoint.exact,
+        ),
+        grace_seconds=pool.grace_seconds,
+        max_lifetime_seconds=file.max_lifetime,
+        failures=file.retries.failures,
+    )

@@ -1,0 +1,206 @@
+"""One look at one job: the store and the providers' listings become a World."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from outlast.manifest import CheckpointId, ManifestError
+from outlast_agent import layout
+from outlast_agent.records import (
+    AttemptEnd,
+    AttemptNotice,
+    Beat,
+    Cancel,
+    Claim,
+    Held,
+    Launch,
+    LaunchClosed,
+    Record,
+    Result,
+    Resumed,
+    load,
+)
+from outlast_agent.stores.base import NotFoundError, Store
+from outlast_provisioning.job import Job, machine_name, pools
+from outlast_provisioning.memory import Memory
+from outlast_provisioning.placement import choose
+from outlast_provisioning.providers.base import Machine
+from outlast_provisioning.world import AttemptView, LaunchView, World
+
+R = TypeVar("R", bound=Record)
+
+_NUMBERED = re.compile(r"(\d{6})(?:\.(closed|notice|end))?\.json")
+_RECORD_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The machines of one provider."""
+
+    begun: float
+    """When the listing was begun (monotonic): what was made later need not be in it."""
+    machines: tuple[Machine, ...]
+
+
+def read_job(store: Store, name: str, memory: Memory) -> Job:
+    """The frozen job. Raises StoreError, RecordError."""
+    return _once(store, layout.job_file(name), Job, memory)
+
+
+def observe(
+    store: Store, name: str, listings: Mapping[str, Listing], memory: Memory, now: float
+) -> World:
+    """Look at job ``name``. Raises StoreError, RecordError.
+
+    ``listings`` must have been taken before: then every machine in them has its launch in the
+    store, because the intent is written first.
+    """
+    job = read_job(store, name, memory)
+    claimed: dict[int, float] = {}
+    attempts = _attempts(store, name, memory, now)
+    for view in attempts:
+        key = layout.claim(name, view.number)
+        first = memory.first_seen.get(key, now)
+        launch = view.claim.launch
+        claimed[launch] = min(first, claimed.get(launch, first))
+    launches = _launches(store, job, listings, memory, claimed=claimed, now=now)
+    cancel = _find(store, layout.cancel(name), Cancel)
+    beat = _find(store, layout.beat(name), Beat)
+    offer, wait = choose(pools(job), memory.experience, now)
+    return World(
+        job=job,
+        launches=launches,
+        attempts=attempts,
+        checkpoints=_checkpoints(store, name),
+        result=_find(store, layout.result(name), Result),
+        cancelled=cancel is not None,
+        cancel_age=memory.seen(layout.cancel(name), now) if cancel else 0.0,
+        held=_find(store, layout.held(name), Held),
+        resumed=_resumed(store, name, memory),
+        beat=beat,
+        beat_age=0.0 if beat is None else memory.beat_age(beat, now),
+        offer=offer,
+        offer_wait=wait,
+        refusal=memory.refusal,
+        leftover=_leftover(job, launches, listings),
+    )
+
+
+def _launches(
+    store: Store,
+    job: Job,
+    listings: Mapping[str, Listing],
+    memory: Memory,
+    *,
+    claimed: Mapping[int, float],
+    now: float,
+) -> tuple[LaunchView, ...]:
+    name = job.name
+    parts = _numbered(store, f"{layout.job_root(name)}launches/")
+    views = []
+    for number in sorted(parts):
+        if "" not in parts[number]:
+            continue  # closed.json of a launch that is just being written
+        key, closed_key = layout.launch(name, number), layout.launch_closed(name, number)
+        record = _once(store, key, Launch, memory)
+        closed = None
+        if "closed" in parts[number]:
+            closed = _once(store, closed_key, LaunchClosed, memory)
+        listing = listings.get(record.provider)
+        machine = None
+        absent = False
+        made = min(memory.asked.get(number, float("inf")), claimed.get(number, float("inf")))
+        if listing is not None:
+            machine = next((m for m in listing.machines if m.name == record.machine), None)
+            absent = machine is None and made < listing.begun
+        views.append(
+            LaunchView(
+                record=record,
+                age=memory.seen(key, now),
+                closed=closed,
+                closed_age=memory.seen(closed_key, now) if closed else 0.0,
+                machine=machine,
+                absent=absent,
+                asked=number in memory.asked or now < memory.retry_ask.get(number, now),
+            )
+        )
+    return tuple(views)
+
+
+def _attempts(store: Store, name: str, memory: Memory, now: float) -> tuple[AttemptView, ...]:
+    parts = _numbered(store, f"{layout.job_root(name)}attempts/")
+    views = []
+    for number in sorted(parts):
+        if "" not in parts[number]:
+            continue
+        key = layout.claim(name, number)
+        memory.seen(key, now)
+        notice = end = None
+        end_age = 0.0
+        if "notice" in parts[number]:
+            notice_key = layout.attempt_notice(name, number)
+            notice = _once(store, notice_key, AttemptNotice, memory)
+        if "end" in parts[number]:
+            end_key = layout.attempt_end(name, number)
+            end = _once(store, end_key, AttemptEnd, memory)
+            end_age = memory.seen(end_key, now)
+        claim = _once(store, key, Claim, memory)
+        views.append(AttemptView(claim=claim, notice=notice, end=end, end_age=end_age))
+    return tuple(views)
+
+
+def _numbered(store: Store, prefix: str) -> dict[int, set[str]]:
+    """What is there of each number: ``""`` for the record itself, ``closed``, ``end``..."""
+    parts: dict[int, set[str]] = {}
+    for entry in store.list(prefix):
+        match = _NUMBERED.fullmatch(entry.key.removeprefix(prefix))
+        if match is not None:
+            parts.setdefault(int(match[1]), set()).add(match[2] or "")
+    return parts
+
+
+def _checkpoints(store: Store, name: str) -> tuple[CheckpointId, ...]:
+    found = []
+    for entry in store.list(layout.checkpoints(name)):
+        try:
+            found.append(CheckpointId.parse(entry.key))
+        except ManifestError:
+            continue  # not written by Outlast
+    return tuple(sorted(found))
+
+
+def _resumed(store: Store, name: str, memory: Memory) -> tuple[Resumed, ...]:
+    keys = [entry.key for entry in store.list(f"{layout.job_root(name)}resumed/")]
+    return tuple(_once(store, key, Resumed, memory) for key in keys)
+
+
+def _leftover(
+    job: Job, launches: tuple[LaunchView, ...], listings: Mapping[str, Listing]
+) -> tuple[tuple[str, Machine], ...]:
+    known = {launch.record.machine for launch in launches}
+    return tuple(
+        (provider, machine)
+        for provider, listing in listings.items()
+        for machine in listing.machines
+        if machine.job == job.name
+        and machine.name == machine_name(job, machine.launch)
+        and machine.name not in known
+    )
+
+
+def _once(store: Store, key: str, kind: type[R], memory: Memory) -> R:
+    return memory.record(key, kind, lambda: _load(store, key, kind))
+
+
+def _load(store: Store, key: str, kind: type[R]) -> R:
+    return load(kind, store.read(key, limit=_RECORD_BYTES), key=key)
+
+
+def _find(store: Store, key: str, kind: type[R]) -> R | None:
+    try:
+        return _load(store, key, kind)
+    except NotFoundError:
+        return None

@@ -1,0 +1,209 @@
+"""Machines that are process trees on this one, so that the whole story runs on a laptop.
+
+Each has a folder and a supervisor (``local_vm``) that outlives whoever asked for it. Of all
+machines of one user, those in another ``root`` (``OUTLAST_HOME``) are not seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from outlast.durable import read_json, replace_json
+from outlast_provisioning.providers.base import (
+    GiveUpError,
+    Machine,
+    MachineState,
+    Provider,
+    Request,
+    TryAgainError,
+)
+from outlast_provisioning.providers.local_folder import MachineFolder, Order, Supervised
+from outlast_provisioning.providers.local_vm import MACHINE_VARIABLE, remove_containers
+from outlast_provisioning.providers.processes import alive, kill, with_variable
+
+START_SECONDS = 20.0
+STOP_SECONDS = 15.0
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
+
+
+class LocalProvider(Provider):
+    """See :class:`Provider`."""
+
+    name = "local"
+
+    def __init__(self, root: Path) -> None:
+        """``root`` holds one folder for each machine; it is made if it is not there."""
+        self._root = root
+
+    def ask(self, request: Request) -> Machine:
+        """See :meth:`Provider.ask`."""
+        if _NAME.fullmatch(request.machine) is None:
+            raise GiveUpError(f"{request.machine!r:.100} cannot be the name of a machine")
+        folder = MachineFolder(self._root / request.machine)
+        with _faults(f"making machine {request.machine}"), self._locked(request.machine):
+            if folder.supervised() is None:
+                folder.path.mkdir(parents=True, exist_ok=True)
+                replace_json(
+                    folder.request,
+                    {
+                        "spec": request.spec.model_dump(mode="json"),
+                        "grace_seconds": request.pool.grace_seconds,
+                        "max_lifetime_seconds": request.max_lifetime_seconds,
+                    },
+                )
+                self._boot(folder)
+            return self._machine(folder)
+
+    def list(self) -> list[Machine]:
+        """See :meth:`Provider.list`."""
+        machines = []
+        with _faults("listing the machines"):
+            for path in sorted(self._root.glob("*/request.json")):
+                with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                    machines.append(self._machine(MachineFolder(path.parent)))
+        return machines
+
+    def start(self, name: str) -> None:
+        """See :meth:`Provider.start`."""
+        folder = self._folder(name)
+        with _faults(f"starting machine {name}"), self._locked(name):
+            if self._machine(folder).state == "gone":
+                raise GiveUpError(f"machine {name} is gone and cannot be started again")
+            found = folder.supervised()
+            if found is None or not alive(found.supervisor):
+                self._boot(folder)
+
+    def delete(self, name: str) -> None:
+        """See :meth:`Provider.delete`."""
+        folder = MachineFolder(self._root / name)
+        if _NAME.fullmatch(name) is None or not folder.path.exists():
+            return
+        with _faults(f"deleting machine {name}"), self._locked(name):
+            found = folder.supervised()
+            if found is not None and alive(found.supervisor):
+                folder.order("delete")
+                if not _until(lambda: not alive(found.supervisor), STOP_SECONDS):
+                    kill(found.supervisor)
+            self._sweep(folder)
+            shutil.rmtree(folder.path, ignore_errors=True)
+            if folder.path.exists():
+                raise TryAgainError(f"machine {name}: {folder.path} cannot be removed yet")
+
+    def evict(self, name: str, *, notice: bool = True) -> None:
+        """See :meth:`Provider.evict`."""
+        self._order(name, "evict" if notice else "kill")
+
+    def cancel_notice(self, name: str) -> None:
+        """Take the notice of an eviction back, as clouds do now and then."""
+        self._order(name, "cancel")
+
+    def _order(self, name: str, order: Order) -> None:
+        folder = self._folder(name)
+        with _faults(f"reaching machine {name}"):
+            found = folder.supervised()
+            if found is None or not alive(found.supervisor):
+                raise GiveUpError(f"machine {name} does not run")
+            folder.order(order)
+
+    def _folder(self, name: str) -> MachineFolder:
+        folder = MachineFolder(self._root / name)
+        if _NAME.fullmatch(name) is None or not folder.request.exists():
+            raise GiveUpError(f"there is no machine {name!r:.100} in {self._root}")
+        return folder
+
+    def _machine(self, folder: MachineFolder) -> Machine:
+        request = read_json(folder.request)
+        found = folder.supervised()
+        state, detail = self._state(folder, found)
+        return Machine(
+            name=folder.path.name,
+            job=str(request["spec"]["job"]),
+            launch=int(request["spec"]["launch"]),
+            state=state,
+            detail=detail,
+        )
+
+    def _state(self, folder: MachineFolder, found: Supervised | None) -> tuple[MachineState, str]:
+        if found is None:
+            return "starting", "booting"
+        if found.state in ("stopped", "gone") or alive(found.supervisor):
+            return found.state, found.detail
+        # Its supervisor was killed: what it left behind must not go on.
+        self._sweep(folder)
+        folder.write(
+            Supervised(found.pid, found.start, "gone", found.boot_id, found.endpoint, "crashed")
+        )
+        return "gone", "crashed"
+
+    def _sweep(self, folder: MachineFolder) -> None:
+        """End whatever the machine left behind when its supervisor could not."""
+        left = True
+        deadline = time.monotonic() + STOP_SECONDS
+        while left and time.monotonic() < deadline:
+            left = False
+            for process in with_variable(MACHINE_VARIABLE, folder.path.name):
+                left = True
+                kill(process)
+            time.sleep(0.01 if left else 0)
+        if left:
+            raise TryAgainError(f"machine {folder.path.name}: its processes do not end")
+        if read_json(folder.request)["spec"]["runtime"] == "docker":
+            remove_containers(folder.path.name)
+
+    def _boot(self, folder: MachineFolder) -> None:
+        for left in folder.orders.glob("*"):
+            left.unlink()
+        (folder.path / "machine.json").unlink(missing_ok=True)
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        with (folder.path / "supervisor.log").open("ab") as log:
+            subprocess.run(
+                [sys.executable, "-m", "outlast_provisioning.providers.local_vm", folder.path],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                check=True,
+                timeout=START_SECONDS,
+                env={**os.environ, "PATH": path},
+                cwd="/",
+            )
+        if not _until(lambda: folder.supervised() is not None, START_SECONDS):
+            raise TryAgainError(
+                f"machine {folder.path.name} did not start in {START_SECONDS:.0f} s: see "
+                f"{folder.path / 'supervisor.log'}"
+            )
+
+    @contextlib.contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        """One at a time for each machine, over all controllers of this user."""
+        locks = self._root / ".locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with (locks / name).open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _until(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+@contextlib.contextmanager
+def _faults(what: str) -> Iterator[None]:
+    """Faults of this machine, in the words of the contract."""
+    try:
+        yield
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
+        raise TryAgainError(f"{what}: {error}") from error
