@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ class Environment:
     """Where this process trains.
 
     Every field has a meaning outside Outlast too: a script started by hand keeps its
-    checkpoints in ``.outlast/`` beside itself and has no control folder.
+    checkpoints in ``.outlast/<its name>/`` beside itself and has no control folder.
     """
 
     scratch: Path
@@ -30,6 +31,10 @@ class Environment:
     """Index of this process among those that train together (torchrun's RANK), from 0."""
     world_size: int
     """How many processes train together (torchrun's WORLD_SIZE), at least 1."""
+    every: float | None = None
+    """Seconds between saves (OUTLAST_EVERY); None: chosen from the measured cost of a save."""
+    strict: bool = False
+    """OUTLAST_EXACT=strict: refuse to go on where the bits may differ."""
 
     @property
     def managed(self) -> bool:
@@ -41,7 +46,8 @@ def read_environment(environ: Mapping[str, str] | None = None, *, script: Path) 
     """Freeze the ``OUTLAST_*`` variables (and torchrun's RANK and WORLD_SIZE).
 
     ``script`` is the file that the user started; without a daemon, checkpoints are kept in
-    ``.outlast`` beside it. Raises ValueError, naming the variable, if a number is not one.
+    ``.outlast/<its name>`` beside it, so that two scripts in one folder do not meet. Raises
+    ValueError, naming the variable, if a number is not one.
     """
     env = os.environ if environ is None else environ
 
@@ -56,12 +62,24 @@ def read_environment(environ: Mapping[str, str] | None = None, *, script: Path) 
             raise ValueError(f"{name} must be a whole number, not {text!r}")
         return int(text)
 
+    def seconds(name: str) -> float | None:
+        text = env.get(name, "")
+        try:
+            value = float(text) if text else None
+        except ValueError:
+            value = math.nan
+        if value is not None and not 0 <= value < math.inf:
+            raise ValueError(f"{name} must be a number of seconds, not {text!r}")
+        return value
+
     return Environment(
-        scratch=path("OUTLAST_SCRATCH") or script.resolve().parent / ".outlast",
+        scratch=path("OUTLAST_SCRATCH") or script.resolve().parent / ".outlast" / script.stem,
         outputs=path("OUTLAST_OUTPUTS"),
         control=path("OUTLAST_CONTROL"),
         job=env.get("OUTLAST_JOB") or "local",
         attempt=number("OUTLAST_ATTEMPT", 0),
         rank=number("RANK", 0),
         world_size=number("WORLD_SIZE", 1),
+        every=seconds("OUTLAST_EVERY"),
+        strict=env.get("OUTLAST_EXACT") == "strict",
     )

@@ -20,9 +20,12 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import xxhash
+
 VERSION = 1
 MAX_MANIFEST_BYTES = 64 << 20
 
+_CHECK = re.compile(rb'\{"check":"([0-9a-f]{32})",')
 _CHECKPOINT = re.compile(r"(?P<attempt>\d{6})-(?P<step>\d{12})(?:\.json)?")
 _OBJECT = re.compile(r"objects/(?P<attempt>\d{6})/(?P<hash>[0-9a-f]{32})-(?P<size>\d{1,15})")
 
@@ -176,31 +179,39 @@ def newest_first(names: Iterable[str]) -> list[CheckpointId]:
 
 
 def dump_manifest(manifest: Manifest) -> bytes:
-    """As JSON. Raises ValueError if a state holds what JSON cannot say (NaN, bytes)."""
-    return json.dumps(asdict(manifest), separators=(",", ":"), allow_nan=False).encode()
+    """As JSON, which begins with the xxh3-128 of the rest as ``check``.
+
+    Raises ValueError or TypeError if a state holds what JSON cannot say (NaN, bytes).
+    """
+    body = json.dumps(asdict(manifest), separators=(",", ":"), allow_nan=False).encode()[1:]
+    return b'{"check":"%s",%s' % (xxhash.xxh3_128_hexdigest(body).encode(), body)
 
 
 def parse_manifest(data: bytes, *, name: str) -> Manifest:
     """Check and read a manifest that was found as ``name`` (any form of its id).
 
     Raises :class:`NewerVersionError` for a higher version and :class:`ManifestError` for
-    anything else that is not a manifest of this name: wrong types, numbers out of range, pieces
-    outside their object, a size that does not add up, an output path that leaves its folder.
+    anything else that is not a manifest of this name: another hash than its ``check``, wrong
+    types, numbers out of range, pieces outside their object, a size that does not add up, an
+    output path that leaves its folder.
     """
     if len(data) > MAX_MANIFEST_BYTES:
         raise ManifestError(f"manifest {name} is longer than {MAX_MANIFEST_BYTES} bytes")
     try:
-        value = json.loads(data)
+        value = json.loads(data, parse_constant=_refuse)
         version = value["version"]
         if isinstance(version, int) and version > VERSION:
             raise NewerVersionError(
                 f"manifest {name} has format version {version}, this Outlast reads up to "
                 f"{VERSION}: update outlast in the image"
             )
+        check = _CHECK.match(data)
+        if check is None or xxhash.xxh3_128_hexdigest(data[check.end() :]) != check[1].decode():
+            raise ManifestError(f"manifest {name} was altered: its hash is another")
         manifest = _manifest(value)
     except ManifestError:
         raise
-    except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
         raise ManifestError(f"manifest {name} is damaged: {error!r:.200}") from error
     if manifest.id != CheckpointId.parse(name):
         raise ManifestError(f"manifest {name} calls itself {manifest.id}")
@@ -273,6 +284,10 @@ def _pieces(value: Any, objects: tuple[ObjectRef, ...]) -> tuple[Piece, ...]:
         if piece.offset + piece.length > objects[piece.object].size:
             raise ManifestError(f"a piece reaches past the end of object {piece.object}")
     return pieces
+
+
+def _refuse(constant: str) -> None:
+    raise ManifestError(f"a finite number was expected, not {constant}")
 
 
 def _items(value: Any) -> list[Any]:

@@ -1,0 +1,327 @@
+"""Objects: content-addressed files of about 64 MiB that hold the bytes of checkpoints.
+
+Arrays lie in safetensors files that any reader of that format opens; the contents of output
+files lie in raw ones. Bytes that the previous save has already are not written again: a piece
+of the new checkpoint then points into the old object.
+
+Our own writer, since safetensors' copies everything once more, knows only the types that it has
+names for, and cannot leave out what is there already. Format:
+https://github.com/huggingface/safetensors
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+
+from outlast.durable import fsync_folder
+from outlast.manifest import Array, ObjectRef, OutputFile, Piece
+
+OBJECT_BYTES = 64 << 20
+"""An object is closed before it grows past this."""
+FILE_CHUNK = 4 << 20
+"""Output files are compared with the previous save in runs of this many bytes."""
+_WORTH = 1 << 20
+"""Fewer bytes than this that did not change are written again beside those that did."""
+
+_SAFETENSORS = {
+    "bool": "BOOL", "uint8": "U8", "int8": "I8", "uint16": "U16", "int16": "I16",
+    "uint32": "U32", "int32": "I32", "uint64": "U64", "int64": "I64",
+    "float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64",
+    "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2", "complex64": "C64",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where some bytes lie."""
+
+    ref: ObjectRef
+    offset: int
+
+
+Content = tuple[str, int]
+"""xxh3-128 in hex and length of a run of bytes."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one save consists of."""
+
+    arrays: tuple[Array, ...]
+    outputs: tuple[OutputFile, ...]
+    objects: tuple[ObjectRef, ...]
+    index: Mapping[Content, Placed]
+    """Where each run of bytes lies, for the next save to point at."""
+    bytes_written: int
+    """Bytes of the objects that were not there yet."""
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """An output file as it was when the snapshot was taken."""
+
+    path: str
+    size: int
+    read: Callable[[int, int], bytes]
+    """(offset, length) to exactly those bytes; raises OSError."""
+    contents: tuple[Content, ...] | None = None
+    """Its runs of FILE_CHUNK bytes, if it did not change since the previous save."""
+
+
+_UNKNOWN: Content = ("", 0)
+
+
+@dataclass
+class _Chunk:
+    label: str
+    dtype: str
+    itemsize: int
+    length: int
+    load: Callable[[], Any]
+    """The bytes again, as a buffer."""
+    content: Content = _UNKNOWN
+    data: memoryview | None = None
+    """The same bytes, while they are at hand."""
+
+
+def little_endian(array: np.ndarray) -> np.ndarray:
+    """``array`` C-contiguous and little-endian, copied only if it was not."""
+    if array.dtype.byteorder == ">":
+        array = array.astype(array.dtype.newbyteorder("<"))
+    return np.ascontiguousarray(array)
+
+
+class ObjectWriter:
+    """Writes the objects of one save below ``root``.
+
+    ``known`` says where the bytes of the previous save lie; ``buffer`` is reused from save to
+    save, since the first touch of memory costs more than the copy.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        attempt: int,
+        *,
+        known: Mapping[Content, Placed],
+        buffer: bytearray | None = None,
+        fsync: bool = True,
+        object_bytes: int = OBJECT_BYTES,
+    ) -> None:
+        self.buffer = bytearray() if buffer is None else buffer
+        self._root, self._attempt, self._known, self._fsync = root, attempt, known, fsync
+        self._limit = object_bytes
+        self._folder = root / "objects" / f"{attempt:06d}"
+        self._there: dict[ObjectRef, bool] = {}
+        self._index: dict[Content, Placed] = {}
+        self._bytes_written = 0
+        self._new_names = False
+
+    def write(self, arrays: Iterable[tuple[str, Any]], files: Iterable[FileSource] = ()) -> Written:
+        """Write what is new and say where everything lies. Raises OSError, TypeError.
+
+        ``arrays`` are taken one at a time through ``numpy.asarray``.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        told_arrays: list[tuple[tuple[str, str, tuple[int, ...]], list[_Chunk]]] = []
+        self._pack(self._array_chunks(arrays, told_arrays), raw=False)
+        told_files = [(file, list(self._file_chunks(file))) for file in files]
+        self._pack((chunk for _, chunks in told_files for chunk in chunks), raw=True)
+        if self._new_names and self._fsync:
+            fsync_folder(self._folder)
+        objects: dict[ObjectRef, int] = {}
+
+        def pieces(chunks: list[_Chunk]) -> tuple[Piece, ...]:
+            found = []
+            for chunk in chunks:
+                placed = self._index[chunk.content]
+                number = objects.setdefault(placed.ref, len(objects))
+                found.append(Piece(number, placed.offset, chunk.length))
+            return tuple(found)
+
+        return Written(
+            arrays=tuple(
+                Array(name, dtype, shape, pieces(chunks))
+                for (name, dtype, shape), chunks in told_arrays
+            ),
+            outputs=tuple(
+                OutputFile(file.path, file.size, pieces(chunks)) for file, chunks in told_files
+            ),
+            objects=tuple(objects),
+            index=self._index,
+            bytes_written=self._bytes_written,
+        )
+
+    def _array_chunks(
+        self,
+        arrays: Iterable[tuple[str, Any]],
+        told: list[tuple[tuple[str, str, tuple[int, ...]], list[_Chunk]]],
+    ) -> Iterator[_Chunk]:
+        for name, value in arrays:
+            array = np.asarray(value)
+            kind, dtype = array.dtype.kind, array.dtype.name
+            if kind not in "biufc" and (kind != "V" or dtype.startswith("void")):
+                raise TypeError(f"array {name!r} is of {array.dtype}, which cannot be saved")
+            chunks: list[_Chunk] = []
+            told.append(((name, dtype, array.shape), chunks))
+            data = _bytes_of(array)
+            step = max(array.itemsize, self._limit // array.itemsize * array.itemsize)
+            for start in range(0, array.nbytes, step):
+                length = min(step, array.nbytes - start)
+                label = name if array.nbytes <= step else f"{name}[{start}:{start + length}]"
+
+                # Converted anew if it is asked for again: holding all would double the memory.
+                def load(value: Any = value, start: int = start, length: int = length) -> Any:
+                    return _bytes_of(np.asarray(value))[start : start + length]
+
+                chunks.append(_Chunk(label, dtype, array.itemsize, length, load))
+                chunks[-1].data = data[start : start + length]
+                yield chunks[-1]
+                chunks[-1].data = None
+
+    def _file_chunks(self, file: FileSource) -> Iterator[_Chunk]:
+        for number, start in enumerate(range(0, file.size, FILE_CHUNK)):
+            length = min(FILE_CHUNK, file.size - start)
+
+            def load(start: int = start, length: int = length) -> bytes:
+                return file.read(start, length)
+
+            chunk = _Chunk(f"{file.path}[{start}]", "uint8", 1, length, load)
+            if file.contents is not None:
+                chunk.content = file.contents[number]
+            yield chunk
+
+    def _pack(self, chunks: Iterable[_Chunk], *, raw: bool) -> None:
+        group = _Group(self, raw=raw)
+        seen: set[Content] = set()
+        reused: dict[ObjectRef, list[_Chunk]] = {}
+        for chunk in chunks:
+            data = chunk.data
+            if chunk.content == _UNKNOWN:
+                data = chunk.load() if data is None else data
+                chunk.content = (xxhash.xxh3_128_hexdigest(data), chunk.length)
+            if chunk.content in seen or chunk.content in self._index:
+                continue
+            seen.add(chunk.content)
+            placed = self._known.get(chunk.content)
+            if placed is not None and self._is_there(placed.ref):
+                reused.setdefault(placed.ref, []).append(chunk)
+            else:
+                group.add(chunk, chunk.load() if data is None else data)
+        # An old object that is mostly out of date would be kept, and uploaded by whoever has not
+        # done so, for a few bytes: what is still good in it moves to a new one.
+        moved: list[_Chunk] = []
+        for ref, held in reused.items():
+            live = sum(chunk.length for chunk in held)
+            if live >= _WORTH and live * 2 >= ref.size:
+                for chunk in held:
+                    self._index[chunk.content] = self._known[chunk.content]
+            else:
+                moved += held
+        if sum(chunk.length for chunk in moved) >= _WORTH:
+            group.close()  # apart from what changes: next time these stay where they are
+        for chunk in moved:
+            group.add(chunk, chunk.load())
+        group.close()
+
+    def _is_there(self, ref: ObjectRef) -> bool:
+        if ref not in self._there:
+            try:
+                self._there[ref] = (self._root / ref.key).stat().st_size == ref.size
+            except OSError:
+                self._there[ref] = False
+        return self._there[ref]
+
+    def _put(self, header: bytes, data: memoryview) -> ObjectRef:
+        hasher = xxhash.xxh3_128(header)
+        hasher.update(data)
+        ref = ObjectRef(self._attempt, hasher.hexdigest(), len(header) + len(data))
+        path = self._root / ref.key
+        if self._is_there(ref):
+            return ref
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+        try:
+            with temporary.open("xb") as file:
+                file.write(header)
+                file.write(data)
+                file.flush()
+                if self._fsync:
+                    os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        self._there[ref] = True
+        self._new_names = True
+        self._bytes_written += ref.size
+        return ref
+
+
+class _Group:
+    """The object under way: chunks side by side in the buffer."""
+
+    def __init__(self, writer: ObjectWriter, *, raw: bool) -> None:
+        self._writer, self._raw = writer, raw
+        self._chunks: list[_Chunk] = []
+        self._filled = 0
+
+    def add(self, chunk: _Chunk, data: Any) -> None:
+        """Take ``chunk`` in, closing the object before it would grow past the limit."""
+        writer = self._writer
+        if self._chunks and self._filled + chunk.length > writer._limit:
+            self.close()
+        end = self._filled + chunk.length
+        if len(writer.buffer) < end:
+            writer.buffer.extend(bytes(end - len(writer.buffer)))
+        with memoryview(writer.buffer) as view:
+            view[self._filled : end] = data
+        self._chunks.append(chunk)
+        self._filled = end
+
+    def close(self) -> None:
+        """Write the object, if there is anything in it."""
+        if not self._chunks:
+            return
+        header = b"" if self._raw else _safetensors_header(self._chunks)
+        with memoryview(self._writer.buffer) as view, view[: self._filled] as data:
+            ref = self._writer._put(header, data)
+        offset = len(header)
+        for chunk in self._chunks:
+            self._writer._index[chunk.content] = Placed(ref, offset)
+            offset += chunk.length
+        self._chunks, self._filled = [], 0
+
+
+def _bytes_of(array: np.ndarray) -> memoryview:
+    flat: Any = little_endian(array).reshape(-1).view(np.uint8)
+    return memoryview(flat)
+
+
+def _safetensors_header(chunks: list[_Chunk]) -> bytes:
+    told: dict[str, Any] = {}
+    offset = 0
+    for chunk in chunks:
+        dtype, size = _SAFETENSORS.get(chunk.dtype), chunk.itemsize
+        if dtype is None:  # complex128 and the like: its bytes
+            dtype, size = "U8", 1
+        told[chunk.label] = {
+            "dtype": dtype,
+            "shape": [chunk.length // size],
+            "data_offsets": [offset, offset + chunk.length],
+        }
+        offset += chunk.length
+    text = json.dumps(told, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text

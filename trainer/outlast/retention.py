@@ -1,0 +1,132 @@
+"""Which local checkpoints go, so that scratch stays small. What is durable is the daemon's."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from outlast.checkpoint import DamagedError, checkpoints_in, read_manifest
+from outlast.manifest import (
+    CheckpointId,
+    Manifest,
+    ManifestError,
+    NewerVersionError,
+    ObjectRef,
+)
+
+
+def superseded(
+    whole: Iterable[CheckpointId],
+    *,
+    attempt: int,
+    parent: CheckpointId | None,
+    ends_of_fits: Iterable[CheckpointId] = (),
+    keep: int = 2,
+) -> list[CheckpointId]:
+    """The checkpoints among ``whole`` that ``attempt`` may remove, oldest first. Pure.
+
+    Kept are this attempt's newest ``keep``, the newest taken at the end of a fit (it holds what
+    a script run again needs to pass over its finished fits), the one resumed from, and all of
+    lower attempts until this one has ``keep`` of its own. Higher attempts are never touched.
+    """
+    own = sorted((id_ for id_ in whole if id_.attempt == attempt), reverse=True)
+    lower = [id_ for id_ in whole if id_.attempt < attempt] if len(own) >= keep else []
+    kept = {*own[:keep], *sorted(ends_of_fits, reverse=True)[:1], parent}
+    return sorted(id_ for id_ in [*own, *lower] if id_ not in kept)
+
+
+class Retention:
+    """Keeps the scratch folder of one attempt small."""
+
+    def __init__(self, scratch: Path, attempt: int) -> None:
+        self.parent: CheckpointId | None = None
+        """The checkpoint resumed from: it stays."""
+        self._scratch, self._attempt = scratch, attempt
+        self._refs: dict[CheckpointId, frozenset[ObjectRef]] = {}
+        self._ends_of_fits: set[CheckpointId] = set()
+        # A later save of the same step takes the place of the earlier one, whose objects someone
+        # may be reading still: those of the latest three stay whatever names them.
+        self._latest: deque[frozenset[ObjectRef]] = deque(maxlen=3)
+
+    def added(self, manifest: Manifest) -> None:
+        """A checkpoint became whole."""
+        self._refs[manifest.id] = frozenset(manifest.objects)
+        self._latest.append(self._refs[manifest.id])
+        if manifest.kind == "fit":
+            self._ends_of_fits.add(manifest.id)
+        else:
+            self._ends_of_fits.discard(manifest.id)
+
+    def apply(self) -> None:
+        """Remove what is superseded: manifests first, then what they alone named.
+
+        Raises OSError; what was not removed is when this is called again.
+        """
+        whole = checkpoints_in(self._scratch)
+        gone = superseded(
+            whole,
+            attempt=self._attempt,
+            parent=self.parent,
+            ends_of_fits=self._ends_of_fits,
+        )
+        if not gone:
+            return
+        stay = set[ObjectRef]().union(*self._latest)
+        for id_ in whole:
+            if id_ not in gone and id_.attempt <= self._attempt:
+                stay |= self._refs_of(id_)
+        for id_ in gone:
+            refs = self._refs_of(id_)
+            (self._scratch / id_.key).unlink(missing_ok=True)
+            for ref in refs - stay:
+                (self._scratch / ref.key).unlink(missing_ok=True)
+            self._refs.pop(id_, None)
+
+    def _refs_of(self, id_: CheckpointId) -> frozenset[ObjectRef]:
+        if id_ not in self._refs:
+            try:
+                self._refs[id_] = frozenset(read_manifest(self._scratch, id_).objects)
+            except (ManifestError, DamagedError):
+                self._refs[id_] = frozenset()  # the sweep at the next start finds its objects
+        return self._refs[id_]
+
+
+def sweep(scratch: Path, attempt: int) -> None:
+    """Remove what killed writers left below ``scratch``, before anything is written there.
+
+    Temporary files, and objects of ``attempt`` and lower ones that no manifest names. Raises
+    OSError.
+    """
+    for folder in (scratch, *(scratch / name for name in ("checkpoints", "parts", "objects"))):
+        for path in (*folder.glob(".*.tmp"), *folder.glob("*/.*.tmp")):
+            path.unlink(missing_ok=True)
+    for path in (*scratch.glob("parts/*.json"), *scratch.glob("plan-*.json")):
+        path.unlink(missing_ok=True)
+    named = set[ObjectRef]()
+    for id_ in checkpoints_in(scratch):
+        try:
+            named.update(read_manifest(scratch, id_).objects)
+        except NewerVersionError:
+            return  # what it names cannot be told
+        except (ManifestError, DamagedError):
+            continue
+    for ref in _objects_in(scratch):
+        if ref.attempt <= attempt and ref not in named:
+            (scratch / ref.key).unlink(missing_ok=True)
+
+
+def next_attempt(scratch: Path) -> int:
+    """One more than the highest attempt that left anything below ``scratch``."""
+    found = [id_.attempt for id_ in checkpoints_in(scratch)[:1]]
+    found += [ref.attempt for ref in _objects_in(scratch)]
+    return max(found, default=0) + 1
+
+
+def _objects_in(scratch: Path) -> list[ObjectRef]:
+    found = []
+    for path in scratch.glob("objects/*/*"):
+        with suppress(ManifestError):
+            found.append(ObjectRef.parse(f"objects/{path.parent.name}/{path.name}"))
+    return found

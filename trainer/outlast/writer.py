@@ -1,0 +1,219 @@
+"""The thread that turns snapshots into whole checkpoints while training goes on.
+
+One save is in flight; a newer one replaces one that has not begun. A save that fails leaves
+nothing behind, is told once, and the next one tries again: training goes on.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from outlast.checkpoint import Arrays
+from outlast.durable import replace_file
+from outlast.manifest import Manifest, Part, dump_manifest
+from outlast.objects import Content, FileSource, ObjectWriter, Placed, Written
+from outlast.progress import Note
+from outlast.ranks import Parts
+from outlast.retention import Retention
+
+Kind = str
+"""``cadence``, ``notice``, ``fit`` or ``end``."""
+
+
+@dataclass(frozen=True)
+class Save:
+    """One save to be made."""
+
+    step: int
+    kind: Kind
+    state: Any
+    """JSON."""
+    arrays: Mapping[str, Any]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    files: tuple[FileSource, ...] = ()
+    release: Callable[[Written | None], None] = lambda _written: None
+    """Called once when the save is over: whole, with where everything lies; or not, with None."""
+    fsync: bool = True
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The newest save that is whole in scratch."""
+
+    step: int
+    kind: Kind
+    seconds: float
+    """From taking it up to whole."""
+    bytes: int
+    """What had to be written."""
+
+
+class Writer:
+    """Writes the checkpoints of one attempt (of one rank) below ``scratch``."""
+
+    def __init__(
+        self,
+        scratch: Path,
+        *,
+        job: str,
+        attempt: int,
+        rank: int = 0,
+        world_size: int = 1,
+        fingerprint: Callable[[], dict[str, str]] = dict,
+        on_note: Callable[[Note], None] = lambda _note: None,
+    ) -> None:
+        self.saved: Saved | None = None
+        """The newest whole save of this process."""
+        self.failed: Exception | None = None
+        """What is wrong with the program's data, to be raised in its own thread."""
+        self._scratch, self._job, self._attempt = scratch, job, attempt
+        self._rank, self._world_size = rank, world_size
+        self._fingerprint, self._on_note = fingerprint, on_note
+        self._parent: Manifest | None = None
+        self._parent_index: Callable[[], dict[Content, Placed]] | None = None
+        self._index: Mapping[Content, Placed] = {}
+        self._buffer = bytearray()
+        self._parts = Parts(scratch, attempt, world_size)
+        self._retention = Retention(scratch, attempt)
+        self._told: set[str] = set()
+        self._condition = threading.Condition()
+        self._pending: Save | None = None
+        self._busy = False
+        self._last_ok = True
+        self._thread: threading.Thread | None = None
+
+    def resumed_from(self, manifest: Manifest, arrays: Arrays) -> None:
+        """Let the first save point at what the checkpoint resumed from holds already."""
+        self._parent = manifest
+        self._retention.parent = manifest.id
+
+        def index() -> dict[Content, Placed]:
+            found = {}
+            for array in arrays.info():
+                for piece in array.pieces:
+                    content = (xxhash.xxh3_128_hexdigest(arrays.objects.view(piece)), piece.length)
+                    found[content] = Placed(manifest.objects[piece.object], piece.offset)
+            return found
+
+        self._parent_index = index
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being written or waits to be."""
+        return not self._busy and self._pending is None
+
+    def submit(self, save: Save) -> None:
+        """Have ``save`` made. Returns at once."""
+        with self._condition:
+            replaced, self._pending = self._pending, save
+            if self._thread is None:
+                # Not waited for at exit by threading, but by Run: the end must come last.
+                self._thread = threading.Thread(
+                    target=self._work, name="outlast-writer", daemon=True
+                )
+                self._thread.start()
+            self._condition.notify_all()
+        if replaced is not None:
+            replaced.release(None)
+
+    def flush(self, timeout: float | None) -> bool:
+        """Wait until everything submitted is whole; whether it is, within ``timeout`` seconds."""
+        with self._condition:
+            done = self._condition.wait_for(
+                lambda: self._pending is None and not self._busy, timeout
+            )
+            return done and self._last_ok
+
+    def _work(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._pending is not None)
+                save, self._pending, self._busy = self._pending, None, True
+            assert save is not None
+            written = self._attempt_save(save)
+            with suppress(OSError):
+                save.release(written)
+            with self._condition:
+                self._busy, self._last_ok = False, written is not None
+                self._condition.notify_all()
+            del save  # its arrays: the next wait may be long
+
+    def _attempt_save(self, save: Save) -> Written | None:
+        try:
+            written = self._save(save)
+        except OSError as error:
+            code, advice = _advice(error)
+            if code not in self._told:
+                self._told.add(code)
+                self._on_note(
+                    Note(
+                        "error",
+                        code,
+                        f"saving step {save.step} below {self._scratch} failed: {error}. {advice} "
+                        "Training goes on; the next save tries again.",
+                    )
+                )
+            return None
+        except Exception as error:
+            self.failed = error
+            return None
+        self._told.clear()
+        return written
+
+    def _save(self, save: Save) -> Written:
+        started = time.monotonic()
+        if self._parent_index is not None:
+            self._index, self._parent_index = self._parent_index(), None
+        objects = ObjectWriter(
+            self._scratch,
+            self._attempt,
+            known=self._index,
+            buffer=self._buffer,
+            fsync=save.fsync,
+        )
+        written = objects.write(save.arrays.items(), save.files)
+        manifest = Manifest(
+            job=self._job,
+            attempt=self._attempt,
+            step=save.step,
+            parent=None if self._parent is None else str(self._parent.id),
+            kind=save.kind,
+            written=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            fingerprint=self._fingerprint(),
+            parts=(Part(self._rank, save.state, written.arrays),),
+            objects=written.objects,
+            outputs=written.outputs,
+            metrics=dict(save.metrics),
+        )
+        if self._rank:
+            self._parts.put(manifest, fsync=save.fsync)
+        else:
+            manifest = self._parts.combine(manifest)
+            path = self._scratch / manifest.id.key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, dump_manifest(manifest), fsync=save.fsync)
+            self._retention.added(manifest)
+        self._index = written.index
+        self.saved = Saved(save.step, save.kind, time.monotonic() - started, written.bytes_written)
+        if not self._rank:
+            with suppress(OSError):  # what cannot be removed now can be after the next save
+                self._retention.apply()
+        return written
+
+
+def _advice(error: OSError) -> tuple[str, str]:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "scratch-full", "Make room there, or give the job more disk."
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return "scratch-read-only", "Make the folder writable for this process."
+    return "scratch-failed", "Check the disk."
