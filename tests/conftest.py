@@ -30,7 +30,10 @@ def _program(name: str, install: str) -> Callable[[], str | None]:
 
 def _module(name: str, install: str) -> Callable[[], str | None]:
     def missing() -> str | None:
-        found = importlib.util.find_spec(name.split(".")[0]) and importlib.util.find_spec(name)
+        try:
+            found = importlib.util.find_spec(name)
+        except ModuleNotFoundError:  # its parent
+            found = None
         return None if found else f"{name} is not installed: {install}"
 
     return missing

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from agent.stores import servers
 
+from agent.stores import servers
 from outlast_agent.stores.base import Store
 from outlast_agent.stores.open import open_store
 
