@@ -9,6 +9,7 @@ ranks once, as a gradient's all-reduce does.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -63,6 +64,21 @@ class Board:
             self._plan = Plan(value["stop_at"], value["save_at"])
             self._seen = stamp
         return self._plan
+
+    def agree(self, step: int, *, ahead: int, stop: bool, save: Callable[[], bool]) -> Plan:
+        """The plan, once ``step`` is done. On rank 0, publish what is asked for.
+
+        ``ahead`` is the distance in steps that no rank can have gone beyond. Raises OSError.
+        """
+        plan = self.read()
+        wanted = plan
+        if stop and plan.stop_at is None:
+            wanted = replace(plan, stop_at=step + ahead)
+        elif (plan.save_at is None or plan.save_at < step) and save():
+            wanted = replace(plan, save_at=step + ahead)
+        if wanted != plan:
+            self.publish(wanted)
+        return wanted
 
 
 class Parts:

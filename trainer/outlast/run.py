@@ -13,14 +13,9 @@ progress; a writing thread makes snapshots whole.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import math
 import os
-import signal
-import sys
-import threading
 import time
-import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +24,7 @@ from typing import Any, ClassVar, Literal, NoReturn, get_args
 import __main__
 from outlast import cadence
 from outlast.checkpoint import Loaded, load_newest
+from outlast.control import Control, say
 from outlast.environment import Environment, read_environment
 from outlast.exits import ExitWatch, Stopped
 from outlast.fingerprint import fingerprint
@@ -36,23 +32,14 @@ from outlast.manifest import CheckpointId
 from outlast.notice import Notice
 from outlast.outputs import Outputs, restore_outputs
 from outlast.plain import PREFIX, encode
-from outlast.progress import (
-    Announcement,
-    End,
-    Note,
-    Outcome,
-    Phase,
-    Progress,
-    append_note,
-    write_announcement,
-    write_end,
-    write_progress,
-)
+from outlast.process import hold, in_forked_children, on_sigterm
+from outlast.progress import Note, Phase, Progress
 from outlast.ranks import Board
 from outlast.retention import next_attempt, sweep
+from outlast.schedule import Schedule
 from outlast.snapshot import Snapshot
 from outlast.steps import Steps
-from outlast.watch import PROGRESS_EVERY, NoticeFile, Ticker
+from outlast.watch import NoticeFile, Ticker
 from outlast.writer import Save, Writer
 
 Kind = Literal["cadence", "notice", "fit", "end"]
@@ -107,11 +94,12 @@ class Run:
         self._scratch = environment.scratch.absolute()
         self._leads = environment.rank == 0
         self._scratch.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(self._scratch / "lock") if self._leads else None
+        self._let_go = hold(self._scratch) if self._leads else lambda: None
         self.attempt = environment.attempt or next_attempt(self._scratch)
         if self._leads:
             with contextlib.suppress(OSError):  # a full or read-only disk is told at the save
                 sweep(self._scratch, self.attempt)
+        self._control = Control(environment.control, leads=self._leads)
         self._outputs = _outputs(environment, self._scratch) if self._leads else None
         self._board = Board(self._scratch, self.attempt) if environment.world_size > 1 else None
         self._writer = Writer(
@@ -121,32 +109,28 @@ class Run:
             rank=environment.rank,
             world_size=environment.world_size,
             fingerprint=fingerprint,
-            on_note=self._tell,
+            on_note=self._control.note,
         )
         self._steps = Steps()
         self._progress = Progress(step=0, phase="starting")
-        self._progress_written: tuple[float, Progress] = (-math.inf, self._progress)
         self._resumed: Loaded | None = None
         self._resumed_read = False
-        self._interval = cadence.interval(0, 0, every=environment.every)
-        self._next_due = -math.inf
-        self._due_since: float | None = None
+        self._schedule = Schedule(environment.every)
         self._submitted_step: int | None = None
         self._finished = False
         self._stopped = False
-        self._end: End | None = None
-        self._exit = ExitWatch(self._at_exit)
-        self._handler = _take_sigterm(self)
+        self._exit = ExitWatch(self.end)
+        self._remove_handler = on_sigterm(self._sigterm)
+        in_forked_children(self._forget)
         self._notice_file: NoticeFile | None = None
         self._ticker: Ticker | None = None
-        if environment.control is not None and self._leads:
-            from outlast import __version__  # noqa: PLC0415 - the package imports this module
+        from outlast import __version__  # noqa: PLC0415 - the package imports this module
 
-            write_announcement(environment.control, Announcement(self._pid, __version__))
+        self._control.announce(self._pid, __version__)
+        if environment.control is not None and self._leads:
             self._notice_file = NoticeFile(environment.control)
             self._tick()  # a notice that is there already
             self._ticker = Ticker(self._tick)
-        _after_fork_forget(self)
 
     # What was before.
 
@@ -192,11 +176,7 @@ class Run:
         return self._cadence_due(self._monotonic() if now is None else now)
 
     def _cadence_due(self, now: float) -> bool:
-        if now < self._next_due or not self._writer.idle:
-            return False
-        if self._due_since is None:
-            self._due_since = now
-        return True
+        return self._writer.idle and self._schedule.due(now)
 
     def save(self, snapshot: Snapshot, kind: Kind = "cadence") -> None:
         """Make ``snapshot`` a checkpoint, in the background. Returns at once.
@@ -210,7 +190,7 @@ class Run:
             raise error
         now = self._monotonic()
         if kind == "cadence" and self._submitted_step == snapshot.step:
-            self._schedule(now)
+            self._scheduled(now)
             return
         state, arrays = encode(snapshot.state)
         wrong = next((name for name in snapshot.arrays if name.startswith(PREFIX)), None)
@@ -233,19 +213,12 @@ class Run:
             )
         )
         self._submitted_step = snapshot.step
-        self._schedule(now)
+        self._scheduled(now)
 
-    def _schedule(self, now: float) -> None:
-        ended = self._monotonic()
-        began = now if self._due_since is None else self._due_since
-        self._due_since = None
+    def _scheduled(self, began: float) -> None:
         saved = self._writer.saved
-        self._interval = cadence.interval(
-            ended - began,
-            0.0 if saved is None else saved.seconds,
-            every=self.environment.every,
-        )
-        self._next_due = ended + self._interval
+        background = 0.0 if saved is None else saved.seconds
+        self._schedule.saved(began, self._monotonic(), background)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until the newest save is whole; whether it is, within ``timeout`` seconds."""
@@ -256,8 +229,7 @@ class Run:
     def step_begin(self, expected_steps: int = 1) -> None:
         """``expected_steps`` batches begin, with no chance to stop between them."""
         now = self._monotonic()
-        if self._next_due == -math.inf:
-            self._next_due = now + self._interval
+        self._schedule.start(now)
         if self._finished:
             self._finished = False
             self._exit.forget()
@@ -272,19 +244,13 @@ class Run:
         if self._progress.phase == "tracing":
             self._progress = replace(self._progress, phase="training")
         if self._board is not None:
-            self._agree(self._board, now, step, steps)
-
-    def _agree(self, board: Board, now: float, step: int, steps: int) -> None:
-        plan = board.read()
-        if self._leads:
-            ahead = step + 2 * steps
-            if self.notice is not None and plan.stop_at is None:
-                plan = replace(plan, stop_at=ahead)
-            elif (plan.save_at is None or plan.save_at < step) and self._cadence_due(now):
-                plan = replace(plan, save_at=ahead)
-            if plan != board.read():
-                board.publish(plan)
-        self.stop_requested = plan.stop_at is not None and step >= plan.stop_at
+            plan = self._board.agree(
+                step,
+                ahead=2 * steps,
+                stop=self._leads and self.notice is not None,
+                save=lambda: self._leads and self._cadence_due(now),
+            )
+            self.stop_requested = plan.stop_at is not None and step >= plan.stop_at
 
     def phase(self, phase: Phase) -> None:
         """What the program does now; leaving ``training`` gives up the step under way."""
@@ -310,7 +276,7 @@ class Run:
 
     def note(self, level: Literal["info", "warning", "error"], code: str, text: str) -> None:
         """Tell a person one thing, on stderr and through the daemon."""
-        self._tell(Note(level, code, text))
+        self._control.note(Note(level, code, text))
 
     # The end.
 
@@ -322,14 +288,14 @@ class Run:
         saved = self._writer.saved
         step = saved.step if saved is not None else self._steps.done
         if saved is not None:
-            self._write_end("yielded", saved.step)
+            self._control.end("yielded", saved.step)
         self._stopped = True
-        self._write_progress(force=True)
+        self._tell_progress(force=True)
         why = "" if self.notice is None else f" ({self.notice.reason})"
         if saved is not None and saved.step == snapshot.step:
-            _say(f"stopped at step {step}{why}, saved: run again to go on from there")
+            say(f"stopped at step {step}{why}, saved: run again to go on from there")
         else:
-            _say(f"stopped at step {snapshot.step}{why}, which could not be saved")
+            say(f"stopped at step {snapshot.step}{why}, which could not be saved")
         raise Stopped(step)
 
     def finish(self) -> None:
@@ -341,37 +307,29 @@ class Run:
         self._steps.idle()
         self._exit.forget()
 
+    def end(self, success: bool) -> None:
+        """The interpreter ends, ``success`` if not with an exception or a non-zero code.
+
+        Called by itself at exit. Waits until the newest save is whole.
+        """
+        if os.getpid() != self._pid:
+            return
+        whole = self.flush(None)
+        if success and self._finished and not self._stopped and whole:
+            self._control.end("finished", self._steps.done)
+        self._tell_progress(force=True)
+        self.close()
+
     def close(self) -> None:
         """Let go of everything that belongs to the process, as its end does."""
         if self._ticker is not None:
             self._ticker.close()
         self._exit.close()
-        if self._handler is not None and signal.getsignal(signal.SIGTERM) == self._handler:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._remove_handler()
+        self._let_go()
+        self._let_go = lambda: None
         if Run._current is self:
             Run._current = None
-
-    def _at_exit(self, success: bool) -> None:
-        if os.getpid() != self._pid:
-            return
-        whole = self.flush(None)
-        if success and self._finished and not self._stopped and whole:
-            self._write_end("finished", self._steps.done)
-        self._write_progress(force=True)
-        self.close()
-
-    def _write_end(self, outcome: Outcome, step: int) -> None:
-        end = End(outcome, step)
-        if self.environment.control is None or not self._leads or end == self._end:
-            return
-        try:
-            write_end(self.environment.control, end)
-            self._end = end
-        except OSError as error:
-            _say(f"the end could not be told to the daemon: {error}")
 
     # Beside training.
 
@@ -381,7 +339,7 @@ class Run:
         try:
             self._take_notice(self._notice_file.read())
         except (OSError, ValueError) as error:
-            self._tell(Note("error", "notice-unreadable", f"The notice is not understood: {error}"))
+            self.note("error", "notice-unreadable", f"The notice is not understood: {error}")
         if self.notice is not None and not self._stopped and not self._finished:
             elapsed, expected = self._steps.under_way(now)
             saved = self._writer.saved
@@ -392,8 +350,8 @@ class Run:
                 save_seconds=None if saved is None else saved.seconds,
             )
             if verdict == "give-up" and saved is not None and self._writer.idle:
-                self._write_end("yielded", saved.step)
-        self._write_progress()
+                self._control.end("yielded", saved.step)
+        self._tell_progress()
 
     def _take_notice(self, notice: Notice | None) -> None:
         if notice == self.notice or (notice is None and self._sigtermed()):
@@ -405,11 +363,7 @@ class Run:
     def _sigtermed(self) -> bool:
         return self.notice is not None and self.notice.reason == "sigterm"
 
-    def _write_progress(self, *, force: bool = False) -> None:
-        control = self.environment.control
-        if control is None or not self._leads:
-            return
-        now = self._monotonic()
+    def _tell_progress(self, *, force: bool = False) -> None:
         saved = self._writer.saved
         progress = replace(
             self._progress,
@@ -419,55 +373,29 @@ class Run:
             save_seconds=None if saved is None else saved.seconds,
             save_bytes=None if saved is None else saved.bytes,
         )
-        written_at, written = self._progress_written
-        if not force and (now - written_at < PROGRESS_EVERY or progress == written):
-            return
-        self._progress_written = (now, progress)
-        with contextlib.suppress(OSError):  # told again in half a second; training matters more
-            write_progress(control, replace(progress, at_monotonic=now))
+        self._control.progress(progress, self._monotonic(), force=force)
 
-    def _tell(self, note: Note) -> None:
-        _say(note.text)
-        if self.environment.control is not None:
-            with contextlib.suppress(OSError):  # it is on stderr, which the daemon keeps
-                append_note(self.environment.control, note)
+    def _sigterm(self) -> bool:
+        if os.getpid() != self._pid or self._finished:
+            return False  # a forked worker, or nothing to save
+        if self.notice is None:
+            deadline = self._monotonic() + _SIGTERM_GRACE
+            self._take_notice(Notice("sigterm", "sigterm", _SIGTERM_GRACE, deadline, ""))
+        return True
+
+    def _forget(self) -> None:
+        """A forked data-loader worker neither trains nor ends the run."""
+        if Run._current is self:
+            Run._current = None
+        self._remove_handler()
 
     def _own_process(self) -> None:
         if os.getpid() != self._pid:
             raise RuntimeError("only the process that trains can save, not one forked from it")
 
 
-def _say(text: str) -> None:
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr closed or absent
-        sys.stderr.write(f"outlast: {text}\n")
-        sys.stderr.flush()
-
-
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
     return {str(k): float(v) for k, v in metrics.items() if math.isfinite(float(v))}
-
-
-def _lock(path: Path) -> int | None:
-    """Held until this process ends, however it ends; not inherited by forked ones."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError:
-        return None  # a read-only folder: told at the first save
-    deadline = time.monotonic() + 5
-    while True:
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return descriptor
-        except BlockingIOError as error:
-            if time.monotonic() > deadline:
-                os.close(descriptor)
-                raise BlockingIOError(
-                    f"another process trains with {path.parent}: end it, or give this one "
-                    "another folder"
-                ) from error
-            time.sleep(0.1)
-        except OSError:  # a file system without locks
-            return descriptor
 
 
 def _outputs(environment: Environment, scratch: Path) -> Outputs | None:
@@ -483,41 +411,3 @@ def _outputs(environment: Environment, scratch: Path) -> Outputs | None:
             )
     folder.mkdir(parents=True, exist_ok=True)
     return Outputs(folder, spool=scratch)
-
-
-def _take_sigterm(run: Run) -> Callable[[int, Any], None] | None:
-    """Treat SIGTERM as a notice, unless the program has a handler of its own."""
-    if threading.current_thread() is not threading.main_thread():
-        return None
-    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        return None
-
-    def handler(number: int, _frame: Any) -> None:
-        if os.getpid() != run._pid or run._finished:
-            # A forked worker, or nothing to save: as if there were no handler.
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-            return
-        if run.notice is None:
-            deadline = run._monotonic() + _SIGTERM_GRACE
-            run._take_notice(Notice("sigterm", "sigterm", _SIGTERM_GRACE, deadline, ""))
-
-    signal.signal(signal.SIGTERM, handler)
-    return handler
-
-
-def _after_fork_forget(run: Run) -> None:
-    """A forked data-loader worker neither trains nor ends the run."""
-    reference = weakref.ref(run)
-
-    def forget() -> None:
-        forked = reference()
-        if forked is None:
-            return
-        if Run._current is forked:
-            Run._current = None
-        if forked._handler is not None and signal.getsignal(signal.SIGTERM) == forked._handler:
-            with contextlib.suppress(ValueError):
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-    os.register_at_fork(after_in_child=forget)

@@ -1,4 +1,4 @@
-"""The thread beside training: sees the notice within 50 ms, and tells the daemon the progress."""
+"""What is done beside training: the notice is seen within 50 ms."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from outlast.notice import FILE, Notice, read_notice
 
 TICK = 0.05
 """Seconds between two looks at the notice file."""
-PROGRESS_EVERY = 0.5
-"""Seconds between two writings of the progress file, at least."""
 
 
 class NoticeFile:

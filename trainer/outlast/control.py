@@ -1,0 +1,79 @@
+"""This process's side of the control folder: what it tells the daemon, and stderr.
+
+Without a daemon there is no folder; people still read stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from outlast.progress import (
+    Announcement,
+    End,
+    Note,
+    Outcome,
+    Progress,
+    append_note,
+    write_announcement,
+    write_end,
+    write_progress,
+)
+
+PROGRESS_EVERY = 0.5
+"""Seconds between two writings of the progress file, at least."""
+
+
+class Control:
+    """Tells the daemon what it should know. ``folder`` None: there is no daemon."""
+
+    def __init__(self, folder: Path | None, *, leads: bool) -> None:
+        self._folder = folder
+        self._leading = folder if leads else None
+        self._written_at = -math.inf
+        self._written: Progress | None = None
+        self._end: End | None = None
+
+    def announce(self, pid: int, library: str) -> None:
+        """Say that notices are read here. Raises OSError."""
+        if self._leading is not None:
+            write_announcement(self._leading, Announcement(pid, library))
+
+    def progress(self, progress: Progress, now: float, *, force: bool = False) -> None:
+        """Tell where training is, if that changed and was not told in the last half second."""
+        if self._leading is None:
+            return
+        soon = now - self._written_at < PROGRESS_EVERY or progress == self._written
+        if soon and not force:
+            return
+        self._written_at, self._written = now, progress
+        with contextlib.suppress(OSError):  # told again in half a second; training matters more
+            write_progress(self._leading, replace(progress, at_monotonic=now))
+
+    def note(self, note: Note) -> None:
+        """Tell a person one thing."""
+        say(note.text)
+        if self._folder is not None:
+            with contextlib.suppress(OSError):  # it is on stderr, which the daemon keeps
+                append_note(self._folder, note)
+
+    def end(self, outcome: Outcome, step: int) -> None:
+        """Say how the program ended; a later word replaces an earlier one."""
+        end = End(outcome, step)
+        if self._leading is None or end == self._end:
+            return
+        try:
+            write_end(self._leading, end)
+            self._end = end
+        except OSError as error:
+            say(f"the end could not be told to the daemon: {error}")
+
+
+def say(text: str) -> None:
+    """One line on stderr."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr closed or absent
+        sys.stderr.write(f"outlast: {text}\n")
+        sys.stderr.flush()

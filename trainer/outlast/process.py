@@ -1,0 +1,78 @@
+"""What belongs to the whole process: its lock on the folder, SIGTERM, and forked children."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def hold(folder: Path, *, patience: float = 5.0) -> Callable[[], None]:
+    """Keep other processes from training with ``folder``, until this one ends, however it ends.
+
+    Returns what lets go. Raises BlockingIOError if another still trains there after
+    ``patience`` seconds. A record lock, since forked data-loader workers that outlive a killed
+    program must not hold it.
+    """
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError:
+        return lambda: None  # a full or read-only folder: told at the first save
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                raise BlockingIOError(
+                    f"another process trains with {folder}: end it, or give this one another folder"
+                ) from error
+            time.sleep(0.1)
+        except OSError:
+            return lambda: os.close(descriptor)  # a file system without locks
+        else:
+            return lambda: os.close(descriptor)
+
+
+def on_sigterm(act: Callable[[], bool]) -> Callable[[], None]:
+    """Have SIGTERM call ``act``, unless the program has a handler of its own.
+
+    If ``act`` returns False, and in forked children, SIGTERM ends the process as if there were
+    no handler. Returns what takes the handler away.
+    """
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return lambda: None
+
+    def handler(number: int, _frame: Any) -> None:
+        if not act():
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    def remove() -> None:
+        if signal.getsignal(signal.SIGTERM) is handler:
+            with contextlib.suppress(ValueError):  # not the main thread: the process is ending
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, handler)
+    return remove
+
+
+def in_forked_children(forget: Callable[[], None]) -> None:
+    """Call the method ``forget`` in every process forked from here, while its object lives."""
+    method = weakref.WeakMethod(forget)
+
+    def call() -> None:
+        alive = method()
+        if alive is not None:
+            alive()
+
+    os.register_at_fork(after_in_child=call)

@@ -1,0 +1,35 @@
+"""When the next save is due, from what the saves so far cost."""
+
+from __future__ import annotations
+
+import math
+
+from outlast.cadence import interval
+
+
+class Schedule:
+    """Follows the saves of one process. All times are seconds on CLOCK_MONOTONIC."""
+
+    def __init__(self, every: float | None) -> None:
+        self._every = every
+        self._next = -math.inf
+        self._due_since: float | None = None
+
+    def start(self, now: float) -> None:
+        """Training begins, or goes on: the first save is due an interval from the first call."""
+        if self._next == -math.inf:
+            self._next = now + interval(0.0, 0.0, every=self._every)
+
+    def due(self, now: float) -> bool:
+        """Whether to save now. From here to :meth:`saved` counts as training standing still."""
+        if now < self._next:
+            return False
+        if self._due_since is None:
+            self._due_since = now
+        return True
+
+    def saved(self, began: float, ended: float, background: float) -> None:
+        """A save was handed over; ``background`` is how long the latest one took to write."""
+        since = began if self._due_since is None else self._due_since
+        self._due_since = None
+        self._next = ended + interval(ended - since, background, every=self._every)
