@@ -103,6 +103,11 @@ class Controller:
         finally:
             self.close()
 
+    def done_with(self, name: str) -> bool:
+        """Whether job ``name`` is over and has no machine any more."""
+        job = self._jobs.get(name)
+        return job is not None and job.over
+
     def once(self) -> None:
         """Look at everything once and do what is to be done; returns when it is done."""
         self.tick()

@@ -1,7 +1,7 @@
 """Machines that are process trees on this one, so that the whole story runs on a laptop.
 
 Each has a folder and a supervisor (``local_vm``) that outlives whoever asked for it. Of all
-machines of one user, those in another ``root`` (``OUTLAST_HOME``) are not seen.
+machines of one user, those of another ``home`` (``OUTLAST_HOME``) are not seen.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class LocalProvider(Provider):
 
     name = "local"
 
-    def __init__(self, root: Path) -> None:
-        """``root`` holds one folder for each machine; it is made if it is not there."""
-        self._root = root
+    def __init__(self, home: Path) -> None:
+        """Machines are folders of ``home/local``, which is made with the first of them."""
+        self._root = home / "local"
 
     def ask(self, request: Request) -> Machine:
         """See :meth:`Provider.ask`."""

@@ -11,7 +11,7 @@ from outlast_provisioning.providers.base import Provider
 def _local(home: Path) -> Provider:
     from outlast_provisioning.providers.local import LocalProvider  # noqa: PLC0415
 
-    return LocalProvider(home / "local")
+    return LocalProvider(home)
 
 
 PROVIDERS: Mapping[str, Callable[[Path], Provider]] = {"local": _local}

@@ -1,0 +1,67 @@
+"""Which store a command means, and what this machine's own folder is. Read once, at the start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from outlast_agent.layout import is_job_name
+from outlast_agent.stores.base import Store
+from outlast_agent.stores.open import open_store
+from outlast_provisioning.checks import whole_url
+from outlast_provisioning.registry import Registry
+
+
+class InputError(Exception):
+    """What was typed cannot be done; one line says what to type instead."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Frozen environment of one command."""
+
+    home: Path
+    """``$OUTLAST_HOME``, else ``~/.outlast``: local machines and the registry."""
+    store: str | None
+    """``--store``, else ``$OUTLAST_STORE``."""
+
+    @property
+    def registry(self) -> Registry:
+        """Jobs submitted from here."""
+        return Registry(self.home)
+
+    def store_of(self, job: str) -> Store:
+        """The store of ``job``. Raises InputError if nobody knows, StoreError."""
+        if not is_job_name(job):
+            raise InputError(f"{job!r:.100} is not the name of a job: `outlast ls` shows them")
+        url = self.store or self.registry.store_of(job)
+        if url is None:
+            raise InputError(f"job {job} was not submitted from here: give --store URL")
+        return open_store(url)
+
+    def one_store(self) -> Store:
+        """The store, if there is only one that can be meant. Raises InputError, StoreError."""
+        urls = self.all_stores()
+        if len(urls) > 1:
+            raise InputError(f"give --store URL; known here: {', '.join(urls)}")
+        return open_store(urls[0])
+
+    def all_stores(self) -> list[str]:
+        """The URLs that can be meant, at least one. Raises InputError."""
+        if self.store is not None:
+            return [self.store]
+        urls = sorted(set(self.registry.stores().values()))
+        if not urls:
+            raise InputError("no job was submitted from here: give --store URL")
+        return urls
+
+
+def read_place(environ: Mapping[str, str], store: str | None) -> Place:
+    """From the environment and the option ``--store``."""
+    home = environ.get("OUTLAST_HOME")
+    url = store or environ.get("OUTLAST_STORE") or None
+    return Place(
+        home=Path(home).resolve() if home else Path.home() / ".outlast",
+        store=None if url is None else whole_url(url, Path.cwd()),
+    )

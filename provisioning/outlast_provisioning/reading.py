@@ -1,0 +1,296 @@
+"""What can be read of a job, from the store alone: its status, events and log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Literal
+
+from outlast_agent import layout
+from outlast_agent.records import (
+    Beat,
+    Controller,
+    Event,
+    RecordError,
+    Result,
+    load,
+)
+from outlast_agent.stores.base import NotFoundError, Store
+from outlast_provisioning.failures import failure_of
+from outlast_provisioning.memory import Memory
+from outlast_provisioning.observe import observe
+from outlast_provisioning.world import World
+
+State = Literal[
+    "waiting", "starting", "training", "stopping", "cancelling", "held", "finished", "failed",
+    "cancelled",
+]  # fmt: skip
+
+_RECORD_BYTES = 4 << 20
+_LOG_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Status:
+    """One job, for people. Durations are seconds; stamps are RFC 3339 by their writers' clocks."""
+
+    job: str
+    store: str
+    state: State
+    detail: str = ""
+    """What it does or waits for, in words."""
+    todo: str = ""
+    """What a person can do now; empty: nothing is needed."""
+    submitted: str = ""
+    machine: str | None = None
+    """The machine that trains, or that is being made ready."""
+    pool: str | None = None
+    attempt: int | None = None
+    launch: int | None = None
+    since: str | None = None
+    """When this attempt was claimed."""
+    beat: str | None = None
+    """When the daemon was last heard."""
+    step: int | None = None
+    step_seconds: float | None = None
+    epoch: int | None = None
+    epochs: int | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    durable_step: int | None = None
+    durable_age: float | None = None
+    flush_seconds: float | None = None
+    """What making everything durable would take now."""
+    notice_seconds_left: float | None = None
+    checkpoint: str | None = None
+    """The newest whole checkpoint in the store."""
+    evictions: int = 0
+    losses: int = 0
+    """Machines that went without notice."""
+    failures: int = 0
+    """Attempts that failed and count."""
+    outcome: str | None = None
+    message: str = ""
+    log_tail: tuple[str, ...] = ()
+
+    @property
+    def over(self) -> bool:
+        """Whether the job has a result."""
+        return self.outcome is not None
+
+
+def read_status(store: Store, name: str) -> Status:
+    """The status of job ``name``. Raises NotFoundError, StoreError, RecordError."""
+    return status_of(observe(store, name, {}, Memory(), time.monotonic()), store.url)
+
+
+def status_of(world: World, store: str) -> Status:
+    """The status that ``world`` shows. Pure."""
+    attempt = world.attempts[-1] if world.attempts else None
+    launches = {launch.number: launch for launch in world.launches}
+    open_ = [launch for launch in world.launches if launch.closed is None]
+    live = attempt if attempt is not None and attempt.end is None else None
+    launch = launches.get(live.claim.launch) if live else (open_[-1] if open_ else None)
+    beat = world.beat
+    if beat is not None and (launch is None or beat.launch != launch.number):
+        beat = None  # an earlier machine's last word
+    newest = world.checkpoints[-1] if world.checkpoints else None
+    state, detail, todo = _state(world, live is not None, launch is not None, beat)
+    result = world.result
+    return Status(
+        job=world.job.name,
+        store=store,
+        state=state,
+        detail=detail,
+        todo=todo,
+        submitted=world.job.at,
+        machine=launch.record.machine if launch and not result else None,
+        pool=str(launch.record.pool.get("name")) if launch and not result else None,
+        attempt=attempt.number if attempt else None,
+        launch=launch.number if launch else None,
+        since=live.claim.at if live else None,
+        beat=beat.at if beat else None,
+        step=_first(
+            beat.step if beat else None, _ended_step(world), newest.step if newest else None
+        ),
+        step_seconds=beat.step_seconds if beat else None,
+        epoch=beat.epoch if beat else None,
+        epochs=beat.epochs if beat else None,
+        metrics=dict(beat.metrics) if beat else {},
+        durable_step=newest.step if newest else None,
+        durable_age=beat.durable_age if beat else None,
+        flush_seconds=beat.flush_seconds if beat else None,
+        notice_seconds_left=beat.notice_seconds_left if beat else None,
+        checkpoint=str(newest) if newest else None,
+        evictions=sum(view.notice is not None for view in world.attempts),
+        losses=sum(
+            view.notice is None and view.end is not None and view.end.outcome == "lost"
+            for view in world.attempts
+        ),
+        failures=sum(failure_of(view) is not None for view in world.attempts),
+        outcome=result.outcome if result else None,
+        message=result.message if result else "",
+        log_tail=result.log_tail if result else (),
+    )
+
+
+def _state(world: World, live: bool, launched: bool, beat: Beat | None) -> tuple[State, str, str]:
+    name = world.job.name
+    if world.result is not None:
+        todo = {
+            "finished": f"its files are in {layout.output(name, world.result.attempt or 0, '')}",
+            "failed": f"see `outlast logs {name}`, mend it, submit it under another name",
+            "cancelled": "",
+        }[world.result.outcome]
+        return world.result.outcome, world.result.message, todo
+    if world.cancelled:
+        return "cancelling", "it is being stopped, after a save", ""
+    if world.held is not None:
+        found = world.held.found or "no checkpoint"
+        told = f"`outlast resume {name} --from {world.held.found or 'CHECKPOINT'}`"
+        return (
+            "held",
+            world.held.message,
+            f"look for {world.held.expected}; or go on: {told}"
+            + ("" if world.held.found else f" ({found} is left)"),
+        )
+    if live and beat is not None:
+        stopping = beat.phase in ("stopping", "flushing", "ending", "leaving")
+        state: State = "stopping" if stopping else "training"
+        if beat.phase in ("preparing", "claiming", "restoring", "starting", "adopting"):
+            state = "starting"
+        return state, beat.detail or beat.phase, ""
+    if live:
+        return "starting", "claimed, not heard of yet", ""
+    if launched:
+        return "starting", (beat.detail or beat.phase) if beat else "the machine is coming up", ""
+    return "waiting", "no machine is asked for", "it needs a controller: `outlast controller`"
+
+
+def _ended_step(world: World) -> int | None:
+    if world.result is not None and world.result.step is not None:
+        return world.result.step
+    ends = [view.end.step for view in world.attempts if view.end and view.end.step is not None]
+    return ends[-1] if ends else None
+
+
+def _first(*values: int | None) -> int | None:
+    return next((value for value in values if value is not None), None)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One job in the list."""
+
+    job: str
+    state: str
+    machine: str = ""
+    attempt: int | None = None
+    step: int | None = None
+    epoch: int | None = None
+    epochs: int | None = None
+    durable_step: int | None = None
+    durable_age: float | None = None
+    beat: str = ""
+    message: str = ""
+
+
+def list_jobs(store: Store) -> list[Line]:
+    """All jobs of a store, by name: one listing of ``beats/``, then two small reads for each."""
+    names = [entry.key.removeprefix(layout.BEATS) for entry in store.list(layout.BEATS)]
+    names = [name for name in names if layout.is_job_name(name)]
+    with ThreadPoolExecutor(16) as pool:
+        return [line for line in pool.map(lambda name: _line(store, name), names) if line]
+
+
+def _line(store: Store, name: str) -> Line | None:
+    try:
+        beat = load(Beat, store.read(layout.beat(name), limit=_RECORD_BYTES), key=name)
+    except NotFoundError:
+        return None
+    except RecordError as error:
+        return Line(job=name, state="unreadable", message=str(error))
+    try:
+        key = layout.result(name)
+        result = load(Result, store.read(key, limit=_RECORD_BYTES), key=key)
+    except NotFoundError:
+        return Line(
+            job=name,
+            state=beat.phase,
+            machine=beat.machine,
+            attempt=beat.attempt,
+            step=beat.step,
+            epoch=beat.epoch,
+            epochs=beat.epochs,
+            durable_step=beat.durable_step,
+            durable_age=beat.durable_age,
+            beat=beat.at,
+            message=beat.detail,
+        )
+    except RecordError as error:
+        return Line(job=name, state="unreadable", message=str(error))
+    return Line(
+        job=name,
+        state=result.outcome,
+        attempt=result.attempt,
+        step=result.step,
+        durable_step=result.step if result.outcome == "finished" else beat.durable_step,
+        beat=result.at,
+        message=result.message,
+    )
+
+
+def events(store: Store, name: str, *, after: str = "") -> Iterator[tuple[str, Event]]:
+    """The events of a job with their keys, oldest first, later than the key ``after``."""
+    for entry in store.list(layout.events(name), after=after):
+        try:
+            yield entry.key, load(Event, store.read(entry.key, limit=_RECORD_BYTES), key=entry.key)
+        except (NotFoundError, RecordError) as error:
+            yield entry.key, Event(source="reader", kind="unreadable", text=str(error))
+
+
+def last_events(store: Store, name: str, count: int) -> list[Event]:
+    """The newest ``count`` events, oldest first."""
+    keys = [entry.key for entry in store.list(layout.events(name))][-count:]
+    found = []
+    for key in keys:
+        try:
+            found.append(load(Event, store.read(key, limit=_RECORD_BYTES), key=key))
+        except (NotFoundError, RecordError) as error:
+            found.append(Event(source="reader", kind="unreadable", text=str(error)))
+    return found
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of the log of one attempt."""
+
+    key: str
+    attempt: int
+    text: str
+
+
+def log_chunks(
+    store: Store, name: str, *, attempt: int | None = None, after: str = ""
+) -> Iterator[Chunk]:
+    """The job's log, oldest first, later than the key ``after``."""
+    prefix = layout.logs(name)
+    for entry in store.list(layout.logs(name, attempt), after=after):
+        number = entry.key.removeprefix(prefix).split("/")[0]
+        try:
+            data = store.read(entry.key, limit=_LOG_BYTES)
+        except NotFoundError:
+            continue
+        yield Chunk(entry.key, int(number), data.decode(errors="replace"))
+
+
+def controllers(store: Store) -> list[Controller]:
+    """Who said that it watches this store; their stamps tell people how long ago."""
+    found = []
+    for entry in store.list(layout.CONTROLLERS):
+        try:
+            found.append(load(Controller, store.read(entry.key), key=entry.key))
+        except (NotFoundError, RecordError):
+            continue
+    return found
