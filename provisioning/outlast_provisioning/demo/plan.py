@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+Kind = Literal["notice", "kill"]
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class Point:
     """Take the machine away as soon as this step has been seen."""
 
     step: int
-    kind: Literal["notice", "kill"]
+    kind: Kind
 
 
 def spread_points(evictions: int, kills: int, steps: int, per_epoch: int) -> list[Point]:
@@ -24,7 +25,7 @@ def spread_points(evictions: int, kills: int, steps: int, per_epoch: int) -> lis
     """
     count = evictions + kills
     places = (1, per_epoch // 2, per_epoch, per_epoch // 3)
-    kinds: list[Literal["notice", "kill"]] = ["notice"] * evictions
+    kinds: list[Kind] = ["notice"] * evictions
     for index in range(kills):
         kinds.insert(min(2 + 3 * index, len(kinds)), "kill")
     points = []
@@ -44,14 +45,10 @@ def random_points(count: int, kills: int, steps: int, generator: random.Random) 
     if free < count:
         raise ValueError(f"{count} points do not fit into {steps} steps")
     places = sorted(generator.randrange(free) for _ in range(count))
-    kinds: list[Literal["notice", "kill"]] = ["kill"] * kills + ["notice"] * (count - kills)
+    kinds: list[Kind] = ["notice"] * (count - kills)
+    kinds += ["kill"] * kills
     generator.shuffle(kinds)
     return [
         Point(place + gap * (index + 1), kind)
         for index, (place, kind) in enumerate(zip(places, kinds, strict=True))
     ]
-
-
-def next_point(points: Sequence[Point], done: int) -> Point | None:
-    """The point to wait for after ``done`` of them; None: let the job finish."""
-    return points[done] if done < len(points) else None
