@@ -1,0 +1,31 @@
+"""The global random generators of Python, NumPy and (if the program imported it) PyTorch."""
+
+from __future__ import annotations
+
+import random
+import sys
+from typing import Any
+
+import numpy as np
+
+
+def read_generators() -> dict[str, Any]:
+    """Their states, as plain data."""
+    states: dict[str, Any] = {"python": random.getstate(), "numpy": np.random.get_state()}
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        states["torch"] = torch.get_rng_state().numpy().copy()
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            states["cuda"] = [state.cpu().numpy() for state in torch.cuda.get_rng_state_all()]
+    return states
+
+
+def set_generators(states: dict[str, Any]) -> None:
+    """Put them where :func:`read_generators` found them. PyTorch has to be imported by then."""
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])
+    torch = sys.modules.get("torch")
+    if torch is not None and "torch" in states:
+        torch.set_rng_state(torch.from_numpy(states["torch"]))
+        if "cuda" in states and torch.cuda.device_count() == len(states["cuda"]):
+            torch.cuda.set_rng_state_all([torch.from_numpy(state) for state in states["cuda"]])
