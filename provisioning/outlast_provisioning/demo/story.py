@@ -30,6 +30,7 @@ from outlast_provisioning.demo.runs import (
 )
 from outlast_provisioning.demo.steplog import Step
 from outlast_provisioning.demo.view import Scene, show_scene, show_table, show_timeline
+from outlast_provisioning.exits import BAD_INPUT, INTERRUPTED, JOB_FAILED, OK
 from outlast_provisioning.providers.local import LocalProvider
 
 EPOCHS = 80
@@ -39,7 +40,7 @@ ENV = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": ""}
 def run_demo(
     evictions: int = 3, grace: float = 30.0, json_file: Path | None = None, keep: Path | None = None
 ) -> int:
-    """Tell the story; 0 if nothing differs, 1 if something does or the demo cannot run.
+    """Tell the story; its exit code, as in ``exits``: 3 if anything differs.
 
     ``grace``: notice in seconds. ``json_file``: where the figures go. ``keep``: an empty or new
     folder that everything is left in.
@@ -48,19 +49,19 @@ def run_demo(
     for package in ("tensorflow", "sklearn"):
         if importlib.util.find_spec(package) is None:
             console.print(f"The demo trains with {package}: pip install 'outlast[demo]'")
-            return 1
+            return BAD_INPUT
     if keep is not None and keep.exists() and any(keep.iterdir()):
         console.print(f"{keep} is not empty: give a new folder to --keep")
-        return 2
+        return BAD_INPUT
     with _workspace(keep) as folder, _terminated_as_interrupt():
         try:
             report, steps = Demo(folder, console, grace).tell(evictions)
         except DemoError as error:
             console.print(f"The demo could not be told: {error}", markup=False)
-            return 1
+            return JOB_FAILED
         except KeyboardInterrupt:
             console.print("Stopped; every process of the demo has ended.")
-            return 130
+            return INTERRUPTED
         console.print(show_timeline(report, steps))
         console.print(show_table(report))
         if json_file is not None:
@@ -70,7 +71,7 @@ def run_demo(
         if keep is not None:
             console.print(f"Everything is in {keep}: `outlast status digits --store", end="")
             console.print(f" file://{keep / 'job' / 'store'}`")
-    return 0 if report.passed else 1
+    return OK if report.passed else JOB_FAILED
 
 
 class Demo:
