@@ -1,0 +1,1 @@
+"""`outlast.Resume`: bit-exact resume of `model.fit`, in the middle of an epoch."""
