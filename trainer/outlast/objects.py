@@ -28,7 +28,7 @@ from outlast.durable import fsync_folder
 from outlast.manifest import Array, ObjectRef, OutputFile, Piece
 
 OBJECT_BYTES = 64 << 20
-"""An object is closed before it grows past this."""
+"""Arrays are split at this, and an object is closed before it grows past it by a quarter."""
 FILE_CHUNK = 4 << 20
 """Output files are compared with the previous save in runs of this many bytes."""
 _WORTH = 1 << 20
@@ -280,7 +280,7 @@ class _Group:
     def add(self, chunk: _Chunk, data: Any) -> None:
         """Take ``chunk`` in, closing the object before it would grow past the limit."""
         writer = self._writer
-        if self._chunks and self._filled + chunk.length > writer._limit:
+        if self._chunks and self._filled + chunk.length > writer._limit + writer._limit // 4:
             self.close()
         end = self._filled + chunk.length
         if len(writer.buffer) < end:
