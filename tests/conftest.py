@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -51,6 +52,17 @@ def _docker() -> str | None:
     return None
 
 
+def _sklearn_image() -> str | None:
+    reason = _missing("docker")
+    if reason is None:
+        import docker
+
+        with contextlib.closing(docker.from_env(timeout=10)) as client:
+            if not client.images.list(name="outlast-ci/sklearn"):
+                reason = "there is no image outlast-ci/sklearn: run .ci/build-image as root"
+    return reason
+
+
 def _strace() -> str | None:
     if not shutil.which("strace"):
         return "strace is not installed: apt-get install strace"
@@ -61,10 +73,10 @@ def _strace() -> str | None:
 COMPONENTS = {
     "azurite": Component(_program("azurite-blob", "npm install --global azurite")),
     "docker": Component(_docker),
-    "mmdebstrap": Component(_program("mmdebstrap", "apt-get install mmdebstrap")),
     "moto": Component(_module("moto.server", "pip install 'moto[server,s3]'")),
     "registry": Component(_program("docker-registry", "apt-get install docker-registry")),
     "strace": Component(_strace),
+    "sklearn-image": Component(_sklearn_image),
     "torch": Component(_module("torch", "make test-examples"), required=False),
 }
 

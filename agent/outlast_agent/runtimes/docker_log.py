@@ -34,8 +34,9 @@ class LogFollower:
 
     def begin(self) -> None:
         """Remember where this container's output begins. Before it is started. Raises OSError."""
-        size = self._log.stat().st_size if self._log.exists() else 0
-        replace_json(self._start_file, {"container": self._container.id, "size": size})
+        with self._log.open("ab") as file:
+            begun = {"container": self._container.id, "size": file.tell()}
+        replace_json(self._start_file, begun)
 
     def start(self) -> None:
         """Follow until the output ends."""

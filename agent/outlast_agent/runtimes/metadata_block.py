@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 
 from outlast_agent.runtimes.base import CannotStartError
 
@@ -21,7 +22,7 @@ ADDRESSES = ("169.254.169.254", "168.63.129.16")
 _SECONDS = 20.0
 
 
-def ensure() -> None:
+def ensure(addresses: Sequence[str] = ADDRESSES) -> None:
     """Put the rules in place, if they are not. Raises CannotStartError if that fails.
 
     Only root can; a daemon that is not root runs on a person's own machine, by the local
@@ -30,10 +31,8 @@ def ensure() -> None:
     if os.geteuid() != 0:
         return
     forward = "DOCKER-USER" if _iptables("-n", "-L", "DOCKER-USER") is None else "FORWARD"
-    for address in ADDRESSES:
-        for chain, source in ((forward, ()), ("INPUT", ("!", "-i", "lo"))):
-            match = (*source, "-d", f"{address}/32", "-p", "tcp", "!", "--dport", "53")
-            rule = (chain, *match, "-j", "REJECT", "--reject-with", "tcp-reset")
+    for address in addresses:
+        for rule in rules(address, forward):
             if _iptables("-C", *rule) is None:
                 continue
             fault = _iptables("-I", *rule)
@@ -43,6 +42,13 @@ def ensure() -> None:
                     f"the container cannot be kept from this machine's identity at {address}: "
                     f"{fault}: install iptables on the machine",
                 )
+
+
+def rules(address: str, forward: str) -> list[tuple[str, ...]]:
+    """Chain and rule, for packets that are passed on and for those that are taken in."""
+    match = ("-d", f"{address}/32", "-p", "tcp", "!", "--dport", "53")
+    refuse = ("-j", "REJECT", "--reject-with", "tcp-reset")
+    return [(forward, *match, *refuse), ("INPUT", "!", "-i", "lo", *match, *refuse)]
 
 
 def _iptables(*arguments: str) -> str | None:
