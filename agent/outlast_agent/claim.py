@@ -55,6 +55,8 @@ class View:
     """Outcome of its end, None while it has not ended."""
     closed: bool = False
     """This daemon's launch is closed."""
+    unknown: bool = False
+    """This daemon's launch is not in the store: it is the wrong store, or was emptied."""
     result: bool = False
     """The job is over."""
     cancelled: bool = False
@@ -119,6 +121,8 @@ def judge(view: View, me: Me, *, own: int | None, now: float) -> Verdict:
     """What this daemon may do. ``own`` is the attempt it trains as, None if it does not."""
     if view.closed:
         return Leave("closed", f"launch {me.launch} is closed")
+    if view.unknown:
+        return Leave("closed", f"launch {me.launch} is not in the store: nobody asked for this")
     if view.result:
         return Leave("result", "the job is over")
     if view.cancelled:

@@ -73,7 +73,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Refused:
-    """Restoring or starting will not work."""
+    """Adopting, restoring or starting will not work."""
 
     ending: Ending
 

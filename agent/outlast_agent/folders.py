@@ -11,7 +11,7 @@
                                    control/      and here
                                    work.log      what it printed
                                    state/        the runtime's own
-                                   memo.json     the daemon's own
+                                   parent  started  notes-told   the daemon's own
 
 Every attempt has fresh folders, so whatever an earlier command planted in its own is not met
 again.
@@ -57,9 +57,19 @@ class AttemptFolders:
         return self.root / "work.log"
 
     @property
-    def memo(self) -> Path:
-        """What the daemon remembers across its own restart."""
-        return self.root / "memo.json"
+    def parent(self) -> Path:
+        """Name and manifest of the checkpoint that it resumed from."""
+        return self.root / "parent"
+
+    @property
+    def started(self) -> Path:
+        """There once the command is about to be started."""
+        return self.root / "started"
+
+    @property
+    def notes_told(self) -> Path:
+        """How many of the program's notes were told on."""
+        return self.root / "notes-told"
 
     def make(self) -> None:
         """Make them, empty. Raises OSError."""

@@ -110,7 +110,7 @@ def step(state: State, event: Event) -> Step:
                 return _record(state, _cut_short(state))
             assert state.attempt is not None
             return replace(state, phase="starting"), (Start(state.attempt),)
-        case (("restoring" | "starting"), Refused(ending)):
+        case (("adopting" | "restoring" | "starting"), Refused(ending)):
             return _record(state, ending)
         case "starting", Started(now):
             return _running(state, now)

@@ -70,12 +70,14 @@ class State:
 Step: TypeAlias = tuple[State, tuple[Effect, ...]]
 
 
-def circumstances(state: State, *, started_step: int, disk_full: bool) -> Circumstances:
-    """What :func:`outlast_agent.outcome.judge` needs from the state."""
+def circumstances(
+    state: State, *, announced: bool, started_step: int, disk_full: bool
+) -> Circumstances:
+    """What :func:`outlast_agent.outcome.judge` needs, from the state and from the attempt."""
     return Circumstances(
         told=state.stop is not None,
         cancelled=state.stop is not None and state.stop.why == "cancelled",
-        announced=state.announced,
+        announced=announced or state.announced,
         started_step=started_step,
         disk_full=disk_full,
     )

@@ -72,6 +72,8 @@ class Downloader:
         self._verified: set[ObjectRef] = set()
         self._lock = Lock()
         self._here = 0
+        self.fetched_bytes = 0
+        """Brought from the store by this object, over all calls."""
 
     def newest(self, *, below: int, set_aside: Collection[str]) -> Found:
         """The newest whole checkpoint of the attempts before ``below``, here and verified.
@@ -132,7 +134,16 @@ class Downloader:
         path = self._folder / id_.key
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, data, fsync=False)
+        self._drop_others(manifest)
         return manifest
+
+    def _drop_others(self, manifest: Manifest) -> None:
+        """What an earlier call brought and this checkpoint does not name."""
+        wanted = {self._folder / ref.key for ref in manifest.objects}
+        wanted.add(self._folder / manifest.id.key)
+        for path in self._folder.glob("*/**/*"):
+            if path.is_file() and path not in wanted:
+                path.unlink()
 
     def _read_manifest(self, id_: CheckpointId) -> tuple[Manifest, bytes]:
         key = layout.job_root(self._job) + id_.key
@@ -160,6 +171,8 @@ class Downloader:
                     self._surely.do(lambda: self._store.fetch(key, path))
                 except NotFoundError as error:
                     raise DamagedError(f"{key} is not there") from error
+                with self._lock:
+                    self.fetched_bytes += ref.size
                 if _holds(path, ref):
                     break
             else:

@@ -1,0 +1,294 @@
+"""One attempt on this machine: its folders, its program, its uploads, its end."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer
+
+from outlast import notice as notices
+from outlast.durable import create_file, replace_file
+from outlast.manifest import Manifest, dump_manifest, parse_manifest
+from outlast.notice import Notice
+from outlast.progress import Progress
+from outlast_agent import budget
+from outlast_agent.context import Context
+from outlast_agent.control import Control, Said
+from outlast_agent.folders import AttemptFolders, remove_tree
+from outlast_agent.logs import LogShipper
+from outlast_agent.runtimes.base import Exit, Running, TryAgainError, Work
+from outlast_agent.sync.restore import Downloader
+from outlast_agent.sync.upload import Durable, Uploader
+from outlast_agent.sync.whole import Lineage
+from outlast_agent.teller import Teller
+
+FULL_DISK = 16 << 20
+"""Bytes: with less than this left, a failure is put down to the disk."""
+
+
+class Attempt:
+    """The hands of an attempt. The machine decides, the daemon calls."""
+
+    def __init__(self, context: Context, number: int, teller: Teller) -> None:
+        self._context = context
+        self._teller = teller
+        self.number = number
+        self.folders: AttemptFolders = context.folders.attempt(number)
+        self.parent: Manifest | None = None
+        self.progress: Progress | None = None
+        self.advanced_at = time.monotonic()
+        """When its step last changed, or it entered another phase."""
+        self.uploader: Uploader | None = None
+        self._control = Control(self.folders.control, self._notes_told())
+        self._running: Running | None = None
+        self._shipper: LogShipper | None = None
+        self._observer: Observer | None = None  # type: ignore[valid-type]
+        self._warned = False
+
+    # Towards training ---------------------------------------------------------------------------
+
+    def restore(self, downloader: Downloader, manifest: Manifest | None) -> None:
+        """Fresh folders, with this checkpoint in scratch and its files in outputs.
+
+        Raises OSError, and DamagedError of ``outlast.checkpoint`` for a local disk that does
+        not hold what was written to it.
+        """
+        for other in self._context.folders.others(self.number):
+            remove_tree(other.root)
+        self.folders.make()
+        self.parent = manifest
+        if manifest is None:
+            return
+        downloader.move(manifest, self.folders.scratch)
+        if manifest.outputs:
+            # NumPy comes with it: a tenth of a second that an empty folder need not cost.
+            from outlast.outputs import restore_outputs  # noqa: PLC0415
+
+            restore_outputs(self.folders.scratch, manifest, self.folders.outputs)
+        name = f"{manifest.id}\n".encode()
+        replace_file(self.folders.parent, name + dump_manifest(manifest))
+
+    def work(self, image: str | None) -> Work:
+        """What the runtime is to run."""
+        spec, folders = self._context.spec, self._context.folders
+        inputs = tuple((folders.input(n), each.to) for n, each in enumerate(spec.inputs))
+        return Work(
+            job=spec.job,
+            machine=spec.machine,
+            launch=spec.launch,
+            attempt=self.number,
+            image=image,
+            command=spec.command,
+            env=spec.env,
+            scratch=self.folders.scratch,
+            outputs=self.folders.outputs,
+            control=self.folders.control,
+            code=folders.code if spec.code_sha256 is not None else None,
+            log=self.folders.log,
+            state=self.folders.state,
+            inputs=inputs,
+            resources=spec.resources,
+            network=spec.docker_network,
+        )
+
+    def start(self, image: str | None, on_exit: Callable[[Exit], None]) -> None:
+        """Start the command. Raises CannotStartError, TryAgainError, OSError."""
+        work = self.work(image)
+        # From here on an attempt that leaves no trace has run and is lost: never start it twice.
+        if not self.folders.started.exists():
+            create_file(self.folders.started, b"")
+        self._running = self._context.runtime.start(work)
+        self._follow(on_exit)
+
+    def adopt(self, image: str | None, on_exit: Callable[[Exit], None]) -> bool:
+        """Find what an earlier daemon of this boot started. Raises TryAgainError, OSError."""
+        self._running = self._context.runtime.adopt(self.work(image))
+        if self._running is None:
+            return False
+        if self.folders.parent.exists():
+            name, _, data = self.folders.parent.read_bytes().partition(b"\n")
+            self.parent = parse_manifest(data, name=name.decode())
+        self._follow(on_exit)
+        return True
+
+    @property
+    def was_started(self) -> bool:
+        """Whether its command was started, here, in this boot or an earlier one."""
+        return self.folders.started.exists()
+
+    def _follow(self, on_exit: Callable[[Exit], None]) -> None:
+        context, spec = self._context, self._context.spec
+        self.uploader = Uploader(
+            context.store,
+            self.folders.scratch,
+            Lineage(spec.job, self.number, self.parent),
+            lambda stop: context.surely("upload", stop),
+            every=spec.checkpoint.durable_every_seconds,
+            keep=spec.checkpoint.keep,
+            on_durable=self._on_durable,
+            on_refused=self._on_refused,
+            on_crash=context.crash,
+        )
+        self._watch(self.uploader)
+        self.uploader.start()
+        self._shipper = LogShipper(context, self.number, self.folders.log)
+        context.thread("wait", lambda: self._wait(on_exit))
+
+    def _watch(self, uploader: Uploader) -> None:
+        """Look at once when the library has written a manifest; the listing is the truth."""
+
+        class Handler(FileSystemEventHandler):
+            def on_any_event(self, event: FileSystemEvent) -> None:
+                if event.event_type in ("moved", "created", "closed"):
+                    uploader.look()
+
+        folder = self.folders.scratch / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        observer = Observer()
+        observer.schedule(Handler(), str(folder))
+        try:
+            observer.start()
+        except OSError as error:
+            self._context.journal.warning(
+                "scratch is only listed, not watched: the kernel has no watch left",
+                error=str(error),
+            )
+            return
+        self._observer = observer
+
+    def _wait(self, on_exit: Callable[[Exit], None]) -> None:
+        running, board = self._running, self._context.board
+        assert running is not None
+        while not self._context.stop.is_set():
+            try:
+                ended = self._context.runtime.wait(running, 1.0)
+            except TryAgainError as error:
+                board.put("runtime", str(error))
+                self._context.stop.wait(1.0)
+                continue
+            board.put("runtime", None)
+            if ended is not None:
+                on_exit(ended)
+                return
+
+    # While it trains ----------------------------------------------------------------------------
+
+    def listen(self) -> Said:
+        """What the program says; its notes are told on."""
+        said = self._control.read()
+        self._context.board.put("control", said.problem)
+        for note in said.notes:
+            self._teller.tell(
+                note.code, note.text, level=note.level, source="library", attempt=self.number
+            )
+        if said.notes:
+            replace_file(
+                self.folders.notes_told, str(self._control.notes_told).encode(), fsync=False
+            )
+        before, after = self.progress, said.progress
+        if after is not None:
+            if before is None or (before.step, before.phase) != (after.step, after.phase):
+                self.advanced_at = time.monotonic()
+            self.progress = after
+        return said
+
+    def tell(self, notice: Notice) -> None:
+        """The program reads that it has to stop. Raises OSError."""
+        notices.write_notice(self.folders.control, notice)
+        if self.uploader is not None:
+            self.uploader.rush(notice.deadline_monotonic)
+
+    def terminate(self) -> None:
+        """SIGTERM to the main process. Raises TryAgainError."""
+        if self._running is not None:
+            self._context.runtime.terminate(self._running)
+
+    def kill(self) -> None:
+        """SIGKILL to all of it. Raises TryAgainError."""
+        if self._running is not None:
+            self._context.runtime.kill(self._running)
+
+    def disk_full(self) -> bool:
+        """Whether hardly any room is left where the command writes."""
+        return shutil.disk_usage(self.folders.root).free < FULL_DISK
+
+    # Its end ------------------------------------------------------------------------------------
+
+    def close(self, *, logs_within: float) -> None:
+        """Nothing is uploaded after this."""
+        if self._observer is not None:
+            self._observer.stop()
+            self._observer = None
+        if self.uploader is not None:
+            self.uploader.close()
+        if self._shipper is not None:
+            self._shipper.close(logs_within)
+
+    def forget(self) -> None:
+        """Remove what the runtime keeps of it. Raises TryAgainError."""
+        if self._running is not None:
+            self._context.runtime.remove(self._running)
+            self._running = None
+
+    # What it stands at --------------------------------------------------------------------------
+
+    @property
+    def started_from(self) -> str | None:
+        """The checkpoint it resumed from."""
+        return None if self.parent is None else str(self.parent.id)
+
+    @property
+    def durable(self) -> Durable | None:
+        """Its own newest durable checkpoint."""
+        return None if self.uploader is None else self.uploader.durable
+
+    @property
+    def durable_step(self) -> int | None:
+        """The newest durable step that it knows of: its own, or what it started from."""
+        if self.durable is not None:
+            return self.durable.id.step
+        return None if self.parent is None else self.parent.step
+
+    def flush_seconds(self) -> float | None:
+        """How long a save and its upload would take now; None before anything was measured."""
+        if self.uploader is None or self.progress is None:
+            return None
+        size = max(self.uploader.pending, self.progress.save_bytes or 0)
+        seconds = budget.flush_seconds(size, self.uploader.rate)
+        return None if seconds is None else seconds + (self.progress.save_seconds or 0.0)
+
+    def _on_durable(self, durable: Durable) -> None:
+        if durable.kind != "cadence":
+            self._teller.tell(
+                "durable",
+                f"step {durable.id.step} is durable",
+                attempt=self.number,
+                data={
+                    "checkpoint": str(durable.id),
+                    "kind": durable.kind,
+                    "bytes": durable.uploaded,
+                    "seconds": round(durable.seconds, 3),
+                },
+            )
+        rate = self.uploader.rate if self.uploader is not None else None
+        if rate is not None:
+            self.warn_if_too_short(durable.size, rate)
+
+    def warn_if_too_short(self, size: int, rate: float) -> None:
+        """Tell, once, if a full save of ``size`` bytes cannot be flushed within the notice."""
+        text = budget.too_short(size, rate=rate, grace=self._context.spec.grace_seconds)
+        if text is not None and not self._warned:
+            self._warned = True
+            self._teller.tell("notice-too-short", text, level="warning", attempt=self.number)
+
+    def _on_refused(self, text: str) -> None:
+        self._teller.tell("scratch-refused", text, level="warning", attempt=self.number)
+
+    def _notes_told(self) -> int:
+        try:
+            return int(self.folders.notes_told.read_bytes())
+        except FileNotFoundError:
+            return 0

@@ -1,0 +1,105 @@
+"""The heartbeat: into the store every two seconds, and into a local file for ``status``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from outlast.durable import replace_file
+from outlast_agent import layout, records
+from outlast_agent.attempt import Attempt
+from outlast_agent.clock import stamp
+from outlast_agent.context import Context
+from outlast_agent.state import State
+from outlast_agent.stores.base import StoreError
+
+SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the daemon stands at, for one beat."""
+
+    state: State
+    attempt: Attempt | None
+    waits: str
+    """What it waits for, in words."""
+    others: bool
+    """Another machine's attempt is live: the job's heartbeat is its."""
+
+
+class Beater:
+    """Beats until the daemon stops."""
+
+    def __init__(
+        self, context: Context, standing: Callable[[], Standing], after: Callable[[], None]
+    ) -> None:
+        """``after`` is called once after each beat."""
+        self._context, self._standing, self._after = context, standing, after
+        # Counts up over restarts too, without anything to remember: no daemon beats this fast.
+        self._sequence = int(time.time() * 10)
+
+    def run(self) -> None:
+        """Beat, every two seconds."""
+        while True:
+            self.beat()
+            self._after()
+            if self._context.stop.wait(SECONDS):
+                return
+
+    def beat(self) -> None:
+        """Once. A store that does not take it is shown on the board."""
+        context = self._context
+        self._sequence += 1
+        standing = self._standing()
+        beat = build(context, standing, self._sequence, time.monotonic())
+        replace_file(context.folders.status, records.dump(beat), fsync=False)
+        if standing.others:
+            return
+        try:
+            context.store.put(layout.beat(context.spec.job), records.dump(beat))
+        except StoreError as error:
+            context.board.put("heartbeat", str(error))
+        else:
+            context.board.put("heartbeat", None)
+
+
+def build(context: Context, standing: Standing, sequence: int, now: float) -> records.Beat:
+    """One beat."""
+    spec, state, attempt = context.spec, standing.state, standing.attempt
+    beat = records.Beat(
+        at=stamp(),
+        job=spec.job,
+        attempt=state.attempt,
+        launch=spec.launch,
+        machine=spec.machine,
+        boot_id=context.boot_id,
+        sequence=sequence,
+        phase=state.phase,
+        detail="; ".join(text for text in (standing.waits, context.board.text()) if text)[:1000],
+        notice_seconds_left=None if state.notice is None else round(state.notice.left(now), 1),
+    )
+    if attempt is None:
+        return beat
+    durable = attempt.durable
+    update: dict[str, object] = {
+        "durable_step": attempt.durable_step,
+        "durable_age": None if durable is None else round(now - durable.at, 1),
+        "flush_seconds": attempt.flush_seconds(),
+        "resumed_step": None if attempt.parent is None else attempt.parent.step,
+    }
+    progress = attempt.progress
+    if progress is not None:
+        update |= {
+            "step": progress.step,
+            "step_seconds": progress.step_seconds,
+            "saved_step": progress.saved_step,
+            "epoch": progress.epoch,
+            "epochs": progress.epochs,
+            "metrics": progress.metrics,
+        }
+        if progress.phase == "training":
+            # In validation, or while tracing, no step is due.
+            update["step_age"] = round(now - attempt.advanced_at, 1)
+    return beat.model_copy(update=update)

@@ -1,0 +1,84 @@
+"""Events for people: into the journal at once, into the store by a thread of its own."""
+
+from __future__ import annotations
+
+import queue
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from outlast_agent import layout, records
+from outlast_agent.clock import stamp
+from outlast_agent.context import Context
+from outlast_agent.surely import StoppedError
+
+MAX_WAITING = 1000
+"""While the store is away, no more than this are remembered."""
+
+Level = Literal["info", "warning", "error"]
+
+
+class Teller:
+    """Tells of one job, from one launch."""
+
+    def __init__(self, context: Context) -> None:
+        """Begins at once."""
+        self._store, self._journal = context.store, context.journal
+        self._job, self._launch = context.spec.job, context.spec.launch
+        self._stop = threading.Event()
+        self._surely = context.surely("events", self._stop)
+        self._waiting: queue.Queue[tuple[str, bytes] | None] = queue.Queue(MAX_WAITING)
+        self._thread = context.thread("events", self._run)
+
+    def tell(
+        self,
+        kind: str,
+        text: str,
+        *,
+        level: Level = "info",
+        source: str = "daemon",
+        attempt: int | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        """One event. Never waits."""
+        event = records.Event(
+            at=stamp(),
+            source=source,
+            kind=kind,
+            level=level,
+            text=text,
+            attempt=attempt,
+            launch=self._launch,
+            data=dict(data or {}),
+        )
+        log = {
+            "info": self._journal.info,
+            "warning": self._journal.warning,
+            "error": self._journal.error,
+        }[level]
+        log(text, kind=kind, **({} if attempt is None else {"attempt": attempt}), **event.data)
+        key = layout.event(self._job, time.time_ns() // 1000, secrets.token_hex(4))
+        try:
+            self._waiting.put_nowait((key, records.dump(event)))
+        except queue.Full:
+            self._journal.warning("an event is dropped: the store has been away too long")
+
+    def close(self, timeout: float) -> None:
+        """Write what waits and stop; after ``timeout`` seconds stop in any case."""
+        try:
+            self._waiting.put_nowait(None)
+        except queue.Full:
+            self._stop.set()
+        self._thread.join(timeout)
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while (item := self._waiting.get()) is not None:
+                key, data = item
+                self._surely.create(self._store, key, data)
+        except StoppedError:
+            return
