@@ -20,6 +20,7 @@ from outlast_agent.control import Control, Said
 from outlast_agent.folders import AttemptFolders, remove_tree
 from outlast_agent.logs import LogShipper
 from outlast_agent.runtimes.base import Exit, Running, TryAgainError, Work
+from outlast_agent.spec import CheckpointSpec
 from outlast_agent.sync.restore import Downloader
 from outlast_agent.sync.upload import Durable, Uploader
 from outlast_agent.sync.whole import Lineage
@@ -82,7 +83,7 @@ class Attempt:
             attempt=self.number,
             image=image,
             command=spec.command,
-            env=spec.env,
+            env={**spec.env, **_cadence(spec.checkpoint)},
             scratch=self.folders.scratch,
             outputs=self.folders.outputs,
             control=self.folders.control,
@@ -292,3 +293,11 @@ class Attempt:
             return int(self.folders.notes_told.read_bytes())
         except FileNotFoundError:
             return 0
+
+
+def _cadence(checkpoint: CheckpointSpec) -> dict[str, str]:
+    """How to save, as ``outlast.environment`` reads it."""
+    found = {"OUTLAST_EXACT": checkpoint.exact}
+    if checkpoint.every_seconds is not None:
+        found["OUTLAST_EVERY"] = str(checkpoint.every_seconds)
+    return found

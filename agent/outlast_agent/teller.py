@@ -58,7 +58,7 @@ class Teller:
             "warning": self._journal.warning,
             "error": self._journal.error,
         }[level]
-        log(text, kind=kind, **({} if attempt is None else {"attempt": attempt}), **event.data)
+        log(text, kind=kind, attempt=attempt, **({"data": event.data} if event.data else {}))
         key = layout.event(self._job, time.time_ns() // 1000, secrets.token_hex(4))
         try:
             self._waiting.put_nowait((key, records.dump(event)))
