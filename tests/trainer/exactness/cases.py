@@ -11,6 +11,7 @@ from trainer.exactness import outcome
 from trainer.exactness.stops import Stop, covering
 from trainer.exactness.table import Scenario
 from trainer.exactness.twins import Attempt, Twins, divergences
+from trainer.files.content import contents
 
 
 def rotated(scenarios: Sequence[Scenario], *, both: bool) -> list[object]:
@@ -37,8 +38,20 @@ def check(twins: Twins, scenario: Scenario, stops: Sequence[Stop]) -> None:
         check_sane(twins.whole(scenario), pieces)
         return
     whole = twins.whole(scenario, resume=not scenario.seeded)
-    found = divergences(whole, pieces) + outcome.differences(whole.outcome, pieces[-1].outcome)
-    assert not found, "\n".join([f"{len(found)} differences", *found[:12], pieces[-1].done.log])
+    assert_same(whole, pieces)
+
+
+def assert_same(whole: Attempt, pieces: Sequence[Attempt]) -> None:
+    """Every batch, every variable, every file is that of the uninterrupted run."""
+    last = pieces[-1]
+    found = divergences(whole, pieces) + outcome.differences(whole.outcome, last.outcome)
+    one, two = contents(whole.outputs), contents(last.outputs)
+    found += [
+        f"{name}: {str(one.get(name))[:1500]!r} became {str(two.get(name))[:1500]!r}"
+        for name in sorted({*one, *two})
+        if one.get(name) != two.get(name)
+    ]
+    assert not found, "\n".join([f"{len(found)} differences", *found[:12], last.done.log])
 
 
 def check_told(scenario: Scenario, first: Attempt) -> set[str]:

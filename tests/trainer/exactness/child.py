@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -72,13 +73,17 @@ class Probe:
         from keras.src.backend.tensorflow.trainer import TensorFlowTrainer
         from keras.src.callbacks.callback_list import CallbackList
 
+        from trainer.exactness.scripts import pieces
+
         self._wrap(TensorFlowTrainer, "fit", self._around_fit)
+        self._wrap(TensorFlowTrainer, "train_step", self._around_train_step)
         self._wrap(CallbackList, "on_train_begin", self._around_train_begin)
         self._wrap(CallbackList, "on_epoch_begin", self._around_epoch_begin)
         self._wrap(CallbackList, "on_train_batch_begin", self._around_batch_begin)
         self._wrap(CallbackList, "on_train_batch_end", self._around_batch_end)
         self._wrap(CallbackList, "on_test_batch_end", self._around_test_batch_end)
         self._wrap(CallbackList, "on_epoch_end", self._around_epoch_end)
+        pieces.marks.append(self._marked)
 
     @staticmethod
     def _wrap(kind: Any, name: str, around: Any) -> None:
@@ -104,6 +109,10 @@ class Probe:
     def _around_train_begin(self, begin: Any, *args: Any, **kwargs: Any) -> None:
         self._reached("begin")
         begin(*args, **kwargs)
+
+    def _around_train_step(self, step: Any, *args: Any, **kwargs: Any) -> Any:
+        self._reached("tracing")  # Python runs it only then
+        return step(*args, **kwargs)
 
     def _around_epoch_begin(self, begin: Any, epoch: int, *args: Any, **kwargs: Any) -> None:
         self._epoch = epoch
@@ -132,6 +141,9 @@ class Probe:
         self._tell("epoch", 0, logs)
         self._reached("epoch")
 
+    def _marked(self, batch: int) -> None:
+        self._reached("inside", batch)
+
     def _tell(self, event: str, batch: int = 0, logs: Any = None, **more: Any) -> None:
         values = {name: float(value).hex() for name, value in (logs or {}).items()}
         epoch = self._epoch if event != "fit" else 0
@@ -147,19 +159,25 @@ class Probe:
         if (event, self._fit, epoch, batch) == (stop.event, stop.fit, stop.epoch, stop.batch):
             self._stop = None
             self._tell("stop", batch)
-            self._kill() if stop.kill else self._notice()
+            self._kill() if stop.kill else self._notice(sigterm=stop.sigterm)
         elif stop.kill and event == "batch":
             from outlast.run import Run
 
             Run.current().flush(PATIENCE)
 
-    def _notice(self) -> None:
+    def _notice(self, *, sigterm: bool) -> None:
         from outlast.notice import Notice, write_notice
         from outlast.run import Run
 
         now = time.monotonic()
-        notice = Notice("test", "preempt", self._grace, now + self._grace, "")
-        write_notice(Path(os.environ["OUTLAST_CONTROL"]), notice)
+        if sigterm:
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            notice = Notice("test", "preempt", self._grace, now + self._grace, "")
+            write_notice(Path(os.environ["OUTLAST_CONTROL"]), notice)
+        machine = threading.Timer(self._grace, self._kill)  # it is gone at the deadline
+        machine.daemon = True
+        machine.start()
         while not Run.current().stop_requested:
             if time.monotonic() > now + PATIENCE:
                 raise AssertionError("the library did not see the notice")

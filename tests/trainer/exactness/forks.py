@@ -4,12 +4,12 @@ Importing TensorFlow takes seconds; forking after the import, before any operati
 thread, gives each run a fresh process without it. The server reads one JSON request a line and
 answers with one line when that run is over::
 
-    with Forks() as forks:
-        done = forks.run("trainer.exactness.child:main", {...}, folder=..., environ=..., log=...)
+    done = shared().run("trainer.exactness.child:main", {...}, folder=..., environ=..., log=...)
 """
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib
 import json
@@ -22,7 +22,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 TESTS = Path(__file__).resolve().parents[2]
@@ -45,20 +44,6 @@ class Forks:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
-
-    def __enter__(self) -> Forks:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._process is not None:
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-            self._process.wait(10)
 
     def run(
         self,
@@ -119,6 +104,12 @@ class Forks:
             stderr=subprocess.DEVNULL,
             text=True,
         )
+
+
+@functools.cache
+def shared() -> Forks:
+    """One server for all the tests of this process; it ends when this process does."""
+    return Forks()
 
 
 def serve() -> dict[str, Any] | None:

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Event = Literal["begin", "batch", "tail", "validation", "epoch", "between"]
-"""``begin``: before the first step of a fit, that is while it is built and traced. ``batch``:
-after a batch. ``tail``: after validation, before the callbacks' ``on_epoch_end``. ``validation``:
-after a validation batch. ``epoch``: after ``on_epoch_end``. ``between``: after a fit returned."""
+Event = Literal["begin", "tracing", "inside", "batch", "validation", "tail", "epoch", "between"]
+"""``begin``: a fit begins. ``tracing``: its step is traced. ``inside``: a step is under way (of a
+script that tells, see :func:`trainer.exactness.scripts.pieces.mark`). ``batch``: after a batch.
+``validation``: after a validation batch. ``tail``: before the callbacks' ``on_epoch_end``.
+``epoch``: after it. ``between``: after a fit returned."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Stop:
     batch: int = 0
     kill: bool = False
     """SIGKILL without notice; otherwise a notice, obeyed at the next opportunity."""
+    sigterm: bool = False
+    """The notice is a SIGTERM; otherwise a file in the control folder."""
 
     def __str__(self) -> str:
         where = [f"fit{self.fit}"] if self.fit else []
@@ -55,6 +58,7 @@ def points(fits: Sequence[Fit]) -> Iterator[Stop]:
     """Every point that differs in kind, in order of time: the first two epochs and the last."""
     for index, fit in enumerate(fits):
         yield Stop("begin", index)
+        yield Stop("tracing", index)
         last = fit.first_epoch + fit.epochs - 1
         for epoch in sorted({fit.first_epoch, min(fit.first_epoch + 1, last), last}):
             first, middle, end = fit.batches[0], fit.batches[len(fit.batches) // 2], fit.batches[-1]
@@ -79,7 +83,7 @@ def covering(fits: Sequence[Fit], turn: int) -> tuple[Stop, Stop]:
     middle = fits[0].batches[len(fits[0].batches) // 2]
     inside = Stop("batch", 0, fits[0].first_epoch + min(1, fits[0].epochs - 1), middle)
     kinds: dict[tuple[str, int, int], list[Stop]] = {}
-    for point in everything[1:]:  # without the very first: nothing has happened there
+    for point in everything[2:]:  # before the very first step nothing has happened
         if point != inside:
             batch = point.batch if point.event == "batch" else 0
             kinds.setdefault((point.event, point.fit, batch), []).append(point)

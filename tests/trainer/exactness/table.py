@@ -37,6 +37,12 @@ FOUR = Fit(epochs=4)
 HELD = Fit(validation=3)
 
 
+def named(script: str) -> Scenario:
+    """The scenario of this script."""
+    (found,) = (scenario for scenario in (*EVERYTHING, *PHASES) if scenario.script == script)
+    return found
+
+
 def _maybe(script: str, *codes: str, fits: tuple[Fit, ...] = (Fit(),)) -> Scenario:
     """Exact, or said before the first step."""
     return Scenario(script, fits, told=frozenset(codes))
@@ -133,4 +139,23 @@ CALLBACKS = (
     Scenario("training.random_between", (Fit(2), Fit(2))),
     Scenario("training.saves_at_the_end"),
 )
-EVERYTHING = (*DATA, *ARRAYS, *TOLD, *TRAINING, *CALLBACKS)
+FILES = (
+    Scenario("files.csv_logger", (HELD,)),
+    Scenario("files.csv_logger_appending", (Fit(2, validation=3), Fit(2, validation=3))),
+    Scenario("files.model_checkpoint", (HELD,)),
+    Scenario("files.best_by_accuracy", (HELD,)),
+    Scenario("files.tensorboard", (HELD,)),
+    Scenario("files.tensorboard_by_batch", (HELD,)),
+    _maybe("files.own_log", "callback-state", fits=(HELD,)),
+    Scenario("files.everything", (Fit(4, validation=3),)),
+    Scenario("files.backup_and_restore", (HELD,)),
+    Scenario("files.swap_ema", (HELD,)),
+    Scenario("files.progress_bar"),
+    Scenario("files.terminate_on_nan", (Fit(1, validation=3),)),
+)
+PHASES = (
+    Scenario("training.slow_epoch_end"),
+    Scenario("training.long_step", told=frozenset({"py-function"})),
+    Scenario("training.long_execution", (Fit(3, _batches(999)),), frozenset({"py-function"})),
+)
+EVERYTHING = (*DATA, *ARRAYS, *TOLD, *TRAINING, *CALLBACKS, *FILES)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from outlast.checkpoint import load_newest
 from outlast.manifest import CheckpointId, newest_first
+from outlast.outputs import restore_outputs
 from outlast.progress import EX_TEMPFAIL, End, read_end
 from trainer.exactness import outcome
 from trainer.exactness.forks import Done, Forks
@@ -57,6 +60,11 @@ class Attempt:
         """What it is judged by; only of one that finished."""
         return outcome.load(self.folder / "result.json")
 
+    @property
+    def outputs(self) -> Path:
+        """The folder of output files that it shares with the attempts before and after it."""
+        return self.folder / "outputs"
+
     def wrong_end(self) -> str | None:
         """Why this is not how it should have ended, with what it printed; None if it is."""
         expected, outcome_word = 0, "finished"
@@ -87,7 +95,7 @@ class Twins:
         """The uninterrupted run, with the callback or without."""
         key = scenario.script, resume
         if key not in self._whole:
-            folder = self._folder(scenario, "whole" if resume else "plain")
+            folder = self.folder(scenario, "whole" if resume else "plain")
             attempt = self.attempt(scenario, folder, 1, None, resume=resume)
             if resume:
                 assert not (problem := attempt.wrong_end()), problem
@@ -97,7 +105,7 @@ class Twins:
 
     def interrupted(self, scenario: Scenario, stops: Sequence[Stop]) -> list[Attempt]:
         """The same script, stopped and started again; the last attempt is left to finish."""
-        folder = self._folder(scenario, "-".join(str(stop) for stop in stops))
+        folder = self.folder(scenario, "-".join(str(stop) for stop in stops))
         attempts = []
         for number, stop in enumerate([*stops, None], start=1):
             attempts.append(self.attempt(scenario, folder, number, stop))
@@ -112,20 +120,18 @@ class Twins:
         stop: Stop | None,
         *,
         resume: bool = True,
+        managed: bool = True,
+        environ: Mapping[str, str] | None = None,
         **more: Any,
     ) -> Attempt:
-        """One process in ``folder``, with everything the daemon sets up for it."""
-        control = folder / f"control-{number}"
-        for path in (control, folder / "scratch", folder / "outputs"):
-            path.mkdir(parents=True, exist_ok=True)
-        environ = {
-            "OUTLAST_SCRATCH": str(folder / "scratch"),
-            "OUTLAST_OUTPUTS": str(folder / "outputs"),
-            "OUTLAST_CONTROL": str(control),
-            "OUTLAST_JOB": "exactness",
-            "OUTLAST_ATTEMPT": str(number),
-            **(ALWAYS if stop is not None and stop.kill else {}),
-        }
+        """One process in ``folder``, with everything the daemon sets up for it if ``managed``.
+
+        ``more`` goes to :func:`trainer.exactness.child.main`.
+        """
+        (folder / "outputs").mkdir(exist_ok=True)
+        around = dict(ALWAYS) if stop is not None and stop.kill else {}
+        if managed:
+            around |= _manage(folder, number)
         done = self._forks.run(
             "trainer.exactness.child:main",
             {
@@ -138,14 +144,44 @@ class Twins:
             },
             folder=folder,
             log=folder / f"log-{number}.txt",
-            environ=environ,
+            environ={**around, **(environ or {})},
         )
         return Attempt(number, stop, done, folder)
 
-    def _folder(self, scenario: Scenario, name: str) -> Path:
+    def folder(self, scenario: Scenario, name: str) -> Path:
+        """A new one for one run in pieces."""
         folder = self._root / f"{scenario.script}-{name}"
         folder.mkdir(parents=True)
         return folder
+
+
+def _manage(folder: Path, number: int) -> dict[str, str]:
+    """What the daemon does before the command starts; the environment it gives."""
+    control = folder / f"control-{number}"
+    control.mkdir()
+    (folder / "scratch").mkdir(exist_ok=True)
+    _bring_back_outputs(folder)
+    return {
+        "OUTLAST_SCRATCH": str(folder / "scratch"),
+        "OUTLAST_OUTPUTS": str(folder / "outputs"),
+        "OUTLAST_CONTROL": str(control),
+        "OUTLAST_JOB": "exactness",
+        "OUTLAST_ATTEMPT": str(number),
+    }
+
+
+def _bring_back_outputs(folder: Path) -> None:
+    loaded = load_newest(folder / "scratch", rank=0, world_size=1, on_damaged=_never)
+    outputs = folder / "outputs"
+    if loaded is None:
+        shutil.rmtree(outputs)
+        outputs.mkdir()
+    else:
+        restore_outputs(folder / "scratch", loaded.manifest, outputs)
+
+
+def _never(checkpoint: CheckpointId, why: str) -> None:
+    raise AssertionError(f"checkpoint {checkpoint} is damaged: {why}")
 
 
 def newest(folder: Path) -> CheckpointId | None:

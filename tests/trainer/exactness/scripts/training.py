@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import time
 from typing import Any
 
 import keras
@@ -15,6 +17,7 @@ from trainer.exactness.scripts.pieces import (
     Order,
     Trained,
     compiled,
+    mark,
     samples,
     tiny,
 )
@@ -422,6 +425,47 @@ def metrics_of_many_kinds(resume: Resume) -> Trained:
     data = tf.data.Dataset.from_tensor_slices((x, labels)).shuffle(SAMPLES).batch(BATCH)
     history = model.fit(data, epochs=3, verbose=0, callbacks=[*resume], validation_data=_held())
     return Trained([model], [history], x[:8])
+
+
+class SlowEpochEnd(keras.callbacks.Callback):
+    """Uploads a report after each epoch, say."""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        time.sleep(float(os.environ.get("SLOW", "0")))
+
+
+def slow_epoch_end(resume: Resume) -> Trained:
+    keras.utils.set_random_seed(7)
+    return _fit(compiled(), resume, SlowEpochEnd())
+
+
+class LongStep(Subclassed):
+    """A step that takes long, and tells when it is under way."""
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        if training:
+            count = tf.cast(self.optimizer.iterations, tf.int32)
+            waited = tf.numpy_function(self.wait, [count], tf.float32)
+            with tf.control_dependencies([waited]):
+                x = tf.identity(x)
+        return super().call(x, training=training)
+
+    @staticmethod
+    def wait(count: Any) -> Any:
+        mark(int(count))
+        time.sleep(float(os.environ.get("SLOW", "0")))
+        return np.float32(0)
+
+
+def long_step(resume: Resume) -> Trained:
+    keras.utils.set_random_seed(7)
+    return _fit(compiled(LongStep(), jit_compile=False), resume)
+
+
+def long_execution(resume: Resume) -> Trained:
+    """A whole epoch in one execution: nobody can stop in between."""
+    keras.utils.set_random_seed(7)
+    return _fit(compiled(LongStep(), jit_compile=False, steps_per_execution=1000), resume)
 
 
 def saves_at_the_end(resume: Resume) -> Trained:
