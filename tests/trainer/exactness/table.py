@@ -69,6 +69,8 @@ DATA = (
     _maybe("data.two_shuffles", "shuffle-chain", fits=(FOUR,)),
     _maybe("data.three_shuffles", "shuffle-chain", fits=(FOUR,)),
     _maybe("data.listed_files", "shuffle-chain", "list-files", fits=(FOUR,)),
+    Scenario("data.image_folder"),
+    Scenario("data.timeseries"),
     _maybe("data.shuffle_repeat", "shuffle-repeat", fits=(FOUR,)),
     Scenario("data.repeat_shuffle"),
     _maybe("data.shuffle_repeat_thrice", "shuffle-repeat"),

@@ -133,6 +133,37 @@ def listed_files(resume: Resume) -> Trained:
     return _fit(resume, data.map(parsed).shuffle(SAMPLES).batch(BATCH).prefetch(1), epochs=4)
 
 
+def image_folder(resume: Resume) -> Trained:
+    """Keras shuffles the names of the files once, and a buffer of images in every epoch."""
+    keras.utils.set_random_seed(7)
+    draw = np.random.default_rng(5)
+    for kind in ("cat", "dog"):
+        folder = Path("images", kind)
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(22):
+            pixels = draw.integers(0, 255, (4, 4, 1), dtype="uint8")
+            (folder / f"{number}.png").write_bytes(tf.io.encode_png(pixels).numpy())
+    data = keras.utils.image_dataset_from_directory(
+        "images", image_size=(4, 4), color_mode="grayscale", batch_size=BATCH, verbose=False
+    )
+    layers = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dropout(0.2)]
+    model = compiled(
+        keras.Sequential([keras.Input((4, 4, 1)), *layers, keras.layers.Dense(1)]),
+        loss=keras.losses.BinaryCrossentropy(from_logits=True),
+    )
+    history = model.fit(data, epochs=3, verbose=0, callbacks=[*resume])
+    return Trained([model], [history], draw.normal(size=(4, 4, 4, 1)).astype("float32"))
+
+
+def timeseries(resume: Resume) -> Trained:
+    keras.utils.set_random_seed(7)
+    x, y = samples(SAMPLES + 3)
+    data = keras.utils.timeseries_dataset_from_array(
+        x[:, 0], y[3:], sequence_length=4, batch_size=BATCH, shuffle=True
+    )
+    return _fit(resume, data)
+
+
 def shuffle_repeat(resume: Resume) -> Trained:
     keras.utils.set_random_seed(7)
     data = _slices().shuffle(SAMPLES).repeat().batch(BATCH)
