@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from outlast_agent.stores.base import RefusedError
-from outlast_agent.stores.object_errors import translate
+from outlast_agent.stores.object_errors import LOGIN, one_line
 from outlast_agent.stores.objects import Client, ClientFactory, ObjectStore
+from outlast_agent.stores.patience import LEAST_SECONDS
 from outlast_agent.stores.retrying import Retrying
 
 if TYPE_CHECKING:  # in the library's stubs only
-    from obstore.store import ClientConfig, RetryConfig
+    from obstore.store import ClientConfig, RetryConfig, S3Config
 
 _NO_RETRY: RetryConfig = {"max_retries": 0}
 _S3_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
@@ -34,9 +35,13 @@ def open_objects(url: str, environ: Mapping[str, str] | None = None) -> Retrying
     env = os.environ if environ is None else environ
     connect = _FACTORIES[urlsplit(url).scheme](url, env)
     try:
-        connect(30.0)
-    except Exception as error:
-        raise translate(error, operation="opening", key="", url=url) from error
+        connect(LEAST_SECONDS)
+    except Exception as error:  # the library's classes, and built-in ones for some faults
+        said = one_line(error)
+        raise RefusedError(
+            f"the store {url} cannot be opened: {said}: correct the URL, or: "
+            f"{LOGIN[urlsplit(url).scheme]}"
+        ) from error
     return Retrying(ObjectStore(url, connect))
 
 
@@ -44,12 +49,13 @@ def _s3(url: str, env: Mapping[str, str]) -> ClientFactory:
     bucket, prefix = _parts(url, 1)
     endpoint = _first(env, _S3_ENDPOINTS)
     plain = endpoint.startswith("http://")
+    settings: S3Config = {"endpoint": endpoint} if endpoint else {}
 
     def connect(seconds: float) -> Client:
         return S3Store(
             bucket,
             prefix=prefix,
-            endpoint=endpoint or None,
+            config=settings,
             # TLS guards the content already; hashing it again halves the rate.
             unsigned_payload=not plain,
             client_options=_options(seconds, plain),

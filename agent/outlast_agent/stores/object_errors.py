@@ -21,7 +21,7 @@ _QUERY = re.compile(r"(https?://[^\s?)\"']*)\?[^\s)\"']*")
 _NO_CONTAINER = {"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted", "InvalidBucketName"}
 _PASSING = {408, 409, 425, 429}
 
-_LOGIN = {
+LOGIN = {
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_REGION), "
     "or give this machine a role",
     "az": "set AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_KEY, "
@@ -52,11 +52,9 @@ def translate(error: Exception, *, operation: str, key: str, url: str) -> StoreE
     if isinstance(error, exceptions.NotFoundError | FileNotFoundError):
         return NotFoundError(f"{where}: nothing is there")
     if isinstance(error, exceptions.UnauthenticatedError) or status == 401:
-        return RefusedError(f"{where}: {said}: {_LOGIN[scheme]}")
+        return RefusedError(f"{where}: {said}: {LOGIN[scheme]}")
     if isinstance(error, exceptions.PermissionDeniedError | PermissionError) or status == 403:
-        return RefusedError(
-            f"{where}: {said}: {_RIGHTS[scheme]}; if it should be: {_LOGIN[scheme]}"
-        )
+        return RefusedError(f"{where}: {said}: {_RIGHTS[scheme]}; or {LOGIN[scheme]}")
     if status in {301, 307} or code == "AuthorizationHeaderMalformed":
         return RefusedError(f"{where}: {said}: the bucket is in another region: set AWS_REGION")
     if isinstance(error, exceptions.PreconditionError):
@@ -71,13 +69,19 @@ def translate(error: Exception, *, operation: str, key: str, url: str) -> StoreE
     return UnavailableError(f"{where}: {said}: {_passing_hint(text, status, scheme)}")
 
 
+def one_line(said: Exception | str) -> str:
+    """The first line of what the library says, without what may be a secret."""
+    # A query may hold a signature, and what follows the first line is the library's inside.
+    return _QUERY.sub(r"\1", str(said).strip().split("\n", maxsplit=1)[0])[:300]
+
+
 def _passing_hint(text: str, status: int | None, scheme: str) -> str:
     if status is not None:
         return "the store's own fault or too many requests: try again later"
     if "dns error" in text or "failed to lookup" in text:
         return "check the name in the URL, and the network"
     if "169.254.169.254" in text or "metadata" in text or "redential" in text:
-        return _LOGIN[scheme]
+        return LOGIN[scheme]
     return "check the network and the endpoint, then try again"
 
 
@@ -85,5 +89,4 @@ def _summary(text: str, status: int | None, code: str | None) -> str:
     if code or status:
         message = found[1].split("\n")[0].strip() if (found := _MESSAGE.search(text)) else ""
         return " ".join(part for part in (str(status or ""), code or "", message) if part)
-    # A query may hold a signature, and what follows the first line is the library's inside.
-    return _QUERY.sub(r"\1", text.split("Debug source", maxsplit=1)[0].strip().split("\n")[0])[:300]
+    return one_line(text)

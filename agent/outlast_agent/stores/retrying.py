@@ -114,7 +114,9 @@ class Retrying(Store):
         self._sleep(pause)
 
     def _pauses(self) -> Iterator[float]:
-        begun = self._clock()
+        return self._pauses_since(self._clock())
+
+    def _pauses_since(self, begun: float) -> Iterator[float]:
         for number in range(TRIES - 1):
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 4.0**number)
             pause *= 0.5 + self._jitter() / 2  # many machines lose a store at the same moment
