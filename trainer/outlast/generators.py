@@ -1,4 +1,4 @@
-"""The global random generators of Python, NumPy and (if the program imported it) PyTorch."""
+"""The global random generators of Python, NumPy and, where imported, PyTorch and Keras."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ import numpy as np
 def read_generators() -> dict[str, Any]:
     """Their states, as plain data."""
     states: dict[str, Any] = {"python": random.getstate(), "numpy": np.random.get_state()}
+    if _keras():
+        from outlast.keras_fit import randomness  # noqa: PLC0415 - Keras is loaded already
+
+        states["keras"] = randomness.capture()
     torch = sys.modules.get("torch")
     if torch is not None:
         states["torch"] = torch.get_rng_state().numpy().copy()
@@ -21,7 +25,11 @@ def read_generators() -> dict[str, Any]:
 
 
 def set_generators(states: dict[str, Any]) -> None:
-    """Put them where :func:`read_generators` found them. PyTorch has to be imported by then."""
+    """Put them where :func:`read_generators` found them, those of what is imported by now."""
+    if _keras() and "keras" in states:
+        from outlast.keras_fit import randomness  # noqa: PLC0415 - Keras is loaded already
+
+        randomness.restore(states["keras"])
     random.setstate(states["python"])
     np.random.set_state(states["numpy"])
     torch = sys.modules.get("torch")
@@ -29,3 +37,7 @@ def set_generators(states: dict[str, Any]) -> None:
         torch.set_rng_state(torch.from_numpy(states["torch"]))
         if "cuda" in states and torch.cuda.device_count() == len(states["cuda"]):
             torch.cuda.set_rng_state_all([torch.from_numpy(state) for state in states["cuda"]])
+
+
+def _keras() -> bool:
+    return "keras" in sys.modules and "tensorflow" in sys.modules

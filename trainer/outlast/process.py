@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 
-def hold(folder: Path, *, patience: float = 5.0) -> Callable[[], None]:
+def hold(folder: Path, *, patience: float = 2.0) -> Callable[[], None]:
     """Keep other processes from training with ``folder``, until this one ends, however it ends.
 
     Returns what lets go. Raises BlockingIOError if another still trains there after
@@ -67,12 +67,27 @@ def on_sigterm(act: Callable[[], bool]) -> Callable[[], None]:
 
 
 def in_forked_children(forget: Callable[[], None]) -> None:
-    """Call the method ``forget`` in every process forked from here, while its object lives."""
-    method = weakref.WeakMethod(forget)
+    """Call the method ``forget`` in every process forked from here, while its object lives.
 
-    def call() -> None:
+    SIGTERM is held back meanwhile: one that reaches a child with this process's handler, before
+    ``forget`` has taken it away, would be lost, and a data loader's worker would not end.
+    """
+    method = weakref.WeakMethod(forget)
+    held = threading.local()  # the mask is each thread's own
+
+    def before() -> None:
+        if method() is not None:
+            held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def after() -> None:
+        mask, held.mask = getattr(held, "mask", None), None
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def after_in_child() -> None:
         alive = method()
         if alive is not None:
             alive()
+        after()
 
-    os.register_at_fork(after_in_child=call)
+    os.register_at_fork(before=before, after_in_parent=after, after_in_child=after_in_child)

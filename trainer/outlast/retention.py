@@ -49,9 +49,11 @@ class Retention:
         # A later save of the same step takes the place of the earlier one, whose objects someone
         # may be reading still: those of the latest three stay whatever names them.
         self._latest: deque[frozenset[ObjectRef]] = deque(maxlen=3)
+        self._unnamed: set[ObjectRef] = set()
 
     def added(self, manifest: Manifest) -> None:
         """A checkpoint became whole."""
+        self._unnamed |= self._refs.pop(manifest.id, frozenset())
         self._refs[manifest.id] = frozenset(manifest.objects)
         self._latest.append(self._refs[manifest.id])
         if manifest.kind == "fit":
@@ -71,18 +73,19 @@ class Retention:
             parent=self.parent,
             ends_of_fits=self._ends_of_fits,
         )
-        if not gone:
+        if not gone and not self._unnamed:
             return
         stay = set[ObjectRef]().union(*self._latest)
         for id_ in whole:
             if id_ not in gone and id_.attempt <= self._attempt:
                 stay |= self._refs_of(id_)
         for id_ in gone:
-            refs = self._refs_of(id_)
+            self._unnamed |= self._refs_of(id_)
             (self._scratch / id_.key).unlink(missing_ok=True)
-            for ref in refs - stay:
-                (self._scratch / ref.key).unlink(missing_ok=True)
-            self._refs.pop(id_, None)
+            del self._refs[id_]
+        for ref in self._unnamed - stay:
+            (self._scratch / ref.key).unlink(missing_ok=True)
+            self._unnamed.discard(ref)
 
     def _refs_of(self, id_: CheckpointId) -> frozenset[ObjectRef]:
         if id_ not in self._refs:

@@ -113,6 +113,9 @@ class Session:
                 thing.check(saved[name])
             for name, thing in tracked.items():
                 thing.restore(saved[name])
+        for thing in tracked.values():
+            for code, text in thing.warnings:
+                self._run.note("warning", code, text)
         self._tracked.update(tracked)
         return None if dataset is None else tracked["dataset"].iterable
 

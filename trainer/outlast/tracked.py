@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ class Tracked(ABC):
 
     iterable: Iterable[Any] | None = None
     """For a dataset: what to iterate over in its place."""
+    warnings: Sequence[tuple[str, str]] = ()
+    """(code, text) of what a person should know before the first step."""
 
     @abstractmethod
     def capture(self) -> Any:
