@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import time
 from collections.abc import Callable
@@ -54,8 +55,7 @@ class Attempt:
     def restore(self, downloader: Downloader, manifest: Manifest | None) -> None:
         """Fresh folders, with this checkpoint in scratch and its files in outputs.
 
-        Raises OSError, and DamagedError of ``outlast.checkpoint`` for a local disk that does
-        not hold what was written to it.
+        Raises OSError, also for a local disk that does not hold what was written to it.
         """
         for other in self._context.folders.others(self.number):
             remove_tree(other.root)
@@ -65,10 +65,15 @@ class Attempt:
             return
         downloader.move(manifest, self.folders.scratch)
         if manifest.outputs:
-            # NumPy comes with it: a tenth of a second that an empty folder need not cost.
+            # NumPy comes with these: time that an empty folder need not cost.
+            from outlast.checkpoint import DamagedError  # noqa: PLC0415
             from outlast.outputs import restore_outputs  # noqa: PLC0415
 
-            restore_outputs(self.folders.scratch, manifest, self.folders.outputs)
+            try:
+                restore_outputs(self.folders.scratch, manifest, self.folders.outputs)
+            except DamagedError as error:
+                text = f"what was just written to scratch reads back otherwise: {error}"
+                raise OSError(errno.EIO, text) from error
         name = f"{manifest.id}\n".encode()
         replace_file(self.folders.parent, name + dump_manifest(manifest))
 

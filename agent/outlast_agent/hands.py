@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from outlast.checkpoint import DamagedError
 from outlast.manifest import NewerVersionError
 from outlast.notice import Notice
 from outlast_agent import effects, events, layout, records
@@ -208,7 +207,7 @@ class Hands:
             self.teller.tell("held", str(error), level="error", attempt=attempt.number)
             self._post(events.Refused(ending))
             return
-        except (NewerVersionError, DamagedError) as error:
+        except NewerVersionError as error:
             ending = Ending("setup-failed", "error", str(error))
             self.teller.tell("not-restored", str(error), level="error", attempt=attempt.number)
             self._post(events.Refused(ending))

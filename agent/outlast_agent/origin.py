@@ -61,8 +61,7 @@ class Origin:
     def restore(self, attempt: Attempt, teller: Teller) -> None:
         """Bring the newest and put it into the fresh folders of ``attempt``.
 
-        Raises HeldError, NewerVersionError, StoppedError, OSError, and DamagedError of
-        ``outlast.checkpoint`` for a local disk that loses what was written.
+        Raises HeldError, NewerVersionError, StoppedError, OSError.
         """
         with self._lock:
             if self._abandon.is_set():

@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from outlast.manifest import CheckpointId
 from outlast_agent import layout, records
 from outlast_agent.runtimes import wrapper
 from outlast_agent.stores.file import FileStore
@@ -183,9 +184,11 @@ class Vm:
                 environ = Path(f"/proc/{pid}/environ").read_bytes()
             except OSError:
                 continue
-            if f"OUTLAST_MACHINE={self.name}\0".encode() in environ + b"\0" and (
-                self.daemon is None or pid != self.daemon.pid
-            ) and wrapper.start_time(pid) is not None:
+            if (
+                f"OUTLAST_MACHINE={self.name}\0".encode() in environ + b"\0"
+                and (self.daemon is None or pid != self.daemon.pid)
+                and wrapper.start_time(pid) is not None
+            ):
                 found.append(pid)
         return found
 
@@ -195,7 +198,14 @@ class Vm:
         try:
             return self.daemon.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"the daemon of {self.name} still runs\n{self.journal()}") from None
+            raise AssertionError(
+                f"the daemon of {self.name} still runs\n{self.journal()}"
+            ) from None
+
+    def step(self) -> int:
+        """What the newest attempt here has done, from its own progress file."""
+        paths = sorted(self.root.glob(f"jobs/{JOB}/attempts/*/control/progress.json"))
+        return json.loads(paths[-1].read_bytes())["step"] if paths else 0
 
     def journal(self) -> str:
         return (self.root / "journal").read_text()
@@ -247,6 +257,11 @@ class Cluster:
 
     def beat(self) -> records.Beat:
         return self.read(records.Beat, layout.beat(JOB))
+
+    def durable(self, attempt: int) -> int:
+        """The newest step of this attempt that is in the store; 0: none."""
+        keys = self.store.list(f"{layout.checkpoints(JOB)}{attempt:06d}-")
+        return max((CheckpointId.parse(entry.key).step for entry in keys), default=0)
 
     def has(self, key: str) -> bool:
         return (self.store.root / key).exists()
