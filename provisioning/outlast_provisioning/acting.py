@@ -75,7 +75,11 @@ class Actor:
 
     def _tell_result(self, result: Result) -> None:
         failed = result.outcome == "failed"
-        text = f"the job {result.outcome}" + (f": {result.message}" if failed else "")
+        text = {
+            "finished": "the job finished",
+            "cancelled": "the job was cancelled",
+            "failed": f"the job failed: {result.message}",
+        }[result.outcome]
         self._tell(result.outcome, text, "error" if failed else "info", attempt=result.attempt)
 
     def _open(self, action: Open) -> None:
@@ -99,7 +103,7 @@ class Actor:
         )
         if not self._create(layout.launch(self._job.name, action.number), launch):
             return  # another controller was quicker: the next look shows its launch
-        why = "" if action.reason == "first" else f", because of the last: {action.reason}"
+        why = "" if action.reason == "first" else f", in place of the last one ({action.reason})"
         self._tell(
             "launched",
             f"asking for machine {launch.machine} in {action.pool.name}{why}",

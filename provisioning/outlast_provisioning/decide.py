@@ -105,7 +105,7 @@ def decide(world: World, policy: Policy | None = None) -> tuple[Action, ...]:
     policy = policy or Policy()
     actions: list[Action] = [*_lost(world)]
     if world.result is not None:
-        actions += _close_all(world, "over", f"the job {world.result.outcome}")
+        actions += _close_all(world, "over", "the job is over")
     else:
         actions += _towards_result(world, policy)
     actions += _removals(world, policy)
@@ -302,7 +302,7 @@ def _lost(world: World) -> Iterator[EndAttempt]:
 
 def _cancel(world: World, policy: Policy) -> list[Action]:
     if not _live(world):
-        return [Finish(_result(world, "cancelled", "cancelled"))]
+        return [Finish(_result(world, "cancelled", ""))]
     if world.cancel_age > policy.cancel:
         return _close_all(world, "cancelled", "the job was cancelled and did not stop by itself")
     return [

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -184,9 +185,10 @@ class LocalProvider(Provider):
     @contextlib.contextmanager
     def _locked(self, name: str) -> Iterator[None]:
         """One at a time for each machine, over all controllers of this user."""
+        # A fixed number of files: removing a lock's file is a race of its own.
         locks = self._root / ".locks"
         locks.mkdir(parents=True, exist_ok=True)
-        with (locks / name).open("ab") as lock:
+        with (locks / f"{zlib.crc32(name.encode()) % 64:02d}").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
