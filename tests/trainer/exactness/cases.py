@@ -29,6 +29,7 @@ def rotated(scenarios: Sequence[Scenario], *, both: bool) -> list[object]:
 
 def check(twins: Twins, scenario: Scenario, stops: Sequence[Stop]) -> None:
     """Stop ``scenario`` at each of ``stops``, one process after the other, and compare."""
+    __tracebackhide__ = True
     pieces = twins.interrupted(scenario, stops)
     told = check_told(scenario, pieces[0])
     check_steps(scenario, pieces)
@@ -43,6 +44,7 @@ def check(twins: Twins, scenario: Scenario, stops: Sequence[Stop]) -> None:
 
 def assert_same(whole: Attempt, pieces: Sequence[Attempt]) -> None:
     """Every batch, every variable, every file is that of the uninterrupted run."""
+    __tracebackhide__ = True
     last = pieces[-1]
     found = divergences(whole, pieces) + outcome.differences(whole.outcome, last.outcome)
     one, two = contents(whole.outputs), contents(last.outputs)
@@ -56,6 +58,7 @@ def assert_same(whole: Attempt, pieces: Sequence[Attempt]) -> None:
 
 def check_told(scenario: Scenario, first: Attempt) -> set[str]:
     """What was told before the first step is what may be, or must be."""
+    __tracebackhide__ = True
     told = set(first.told)
     assert told <= scenario.told, f"a false alarm: {told - scenario.told}\n{first.done.log}"
     if scenario.must_tell and any(first.events("first step")):
@@ -65,6 +68,7 @@ def check_told(scenario: Scenario, first: Attempt) -> set[str]:
 
 def check_steps(scenario: Scenario, pieces: Sequence[Attempt]) -> None:
     """The step that each process ended with is the number of batches trained until then."""
+    __tracebackhide__ = True
     if scenario.fits[0].batches[0] != 0:
         return  # several steps an execution: events do not count steps
     seen = set()
@@ -76,6 +80,7 @@ def check_steps(scenario: Scenario, pieces: Sequence[Attempt]) -> None:
 
 def check_sane(whole: Attempt, pieces: Sequence[Attempt]) -> None:
     """Not exact, and said so: then as many batches in each epoch, and losses that are finite."""
+    __tracebackhide__ = True
     expected = {(e["fit"], e["epoch"], e["batch"]) for e in whole.events("batch")}
     seen = [
         (e["fit"], e["epoch"], e["batch"]) for attempt in pieces for e in attempt.events("batch")

@@ -105,6 +105,7 @@ class Twins:
 
     def interrupted(self, scenario: Scenario, stops: Sequence[Stop]) -> list[Attempt]:
         """The same script, stopped and started again; the last attempt is left to finish."""
+        __tracebackhide__ = True
         folder = self.folder(scenario, "-".join(str(stop) for stop in stops))
         attempts = []
         for number, stop in enumerate([*stops, None], start=1):
