@@ -20,6 +20,18 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(folder: Path, *, fsync: bool = True) -> None:
+    """Make ``folder`` and what it lies in, with names that are durable. Raises OSError."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        if fsync:
+            fsync_folder(path.parent)
+
+
 def replace_file(path: Path, data: bytes, *, fsync: bool = True) -> None:
     """Put ``data`` at ``path`` whole, over whatever is there. Raises OSError.
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from outlast.durable import fsync_folder
+from outlast.durable import fsync_folder, make_folder
 from outlast.manifest import Array, ObjectRef, OutputFile, Piece
 
 OBJECT_BYTES = 64 << 20
@@ -133,7 +133,7 @@ class ObjectWriter:
 
         ``arrays`` are taken one at a time through ``numpy.asarray``.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder, fsync=self._fsync)
         told_arrays: list[tuple[tuple[str, str, tuple[int, ...]], list[_Chunk]]] = []
         self._pack(self._array_chunks(arrays, told_arrays), raw=False)
         told_files = [(file, list(self._file_chunks(file))) for file in files]

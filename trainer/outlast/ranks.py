@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from outlast.durable import read_json, replace_file, replace_json
+from outlast.durable import make_folder, read_json, replace_file, replace_json
 from outlast.manifest import (
     Array,
     CheckpointId,
@@ -90,7 +90,7 @@ class Parts:
     def put(self, manifest: Manifest, *, fsync: bool) -> None:
         """Leave a rank's part for rank 0. Raises OSError."""
         path = self._path(manifest.id, manifest.parts[0].rank)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent, fsync=fsync)
         replace_file(path, dump_manifest(manifest), fsync=fsync)
 
     def combine(self, manifest: Manifest) -> Manifest:

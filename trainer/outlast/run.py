@@ -25,6 +25,7 @@ import __main__
 from outlast import cadence
 from outlast.checkpoint import Loaded, load_newest
 from outlast.control import Control, say
+from outlast.durable import make_folder
 from outlast.environment import Environment, read_environment
 from outlast.exits import ExitWatch, Stopped
 from outlast.fingerprint import fingerprint
@@ -93,7 +94,7 @@ class Run:
         self._pid = os.getpid()
         self._scratch = environment.scratch.absolute()
         self._leads = environment.rank == 0
-        self._scratch.mkdir(parents=True, exist_ok=True)
+        make_folder(self._scratch)
         self._let_go = hold(self._scratch) if self._leads else lambda: None
         self.attempt = environment.attempt or next_attempt(self._scratch)
         if self._leads:
@@ -198,7 +199,12 @@ class Run:
             raise ValueError(f"the name of array {wrong!r} must not begin with {PREFIX!r}")
         capture = None
         if self._outputs is not None:
-            capture = self._outputs.capture(still=kind != "cadence")
+            try:
+                capture = self._outputs.capture(still=kind != "cadence")
+            except OSError as error:
+                self._writer.tell_failed(snapshot.step, error)
+                self._scheduled(now)
+                return
         self._writer.submit(
             Save(
                 step=snapshot.step,

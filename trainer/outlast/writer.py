@@ -19,7 +19,7 @@ from typing import Any
 import xxhash
 
 from outlast.checkpoint import Arrays
-from outlast.durable import replace_file
+from outlast.durable import make_folder, replace_file
 from outlast.manifest import Manifest, Part, dump_manifest
 from outlast.objects import Content, FileSource, ObjectWriter, Placed, Written
 from outlast.progress import Note
@@ -134,6 +134,17 @@ class Writer:
             )
             return done and self._last_ok
 
+    def tell_failed(self, step: int, error: OSError) -> None:
+        """Tell a person once why saving fails, until it succeeds again."""
+        code, advice = _advice(error)
+        if code not in self._told:
+            self._told.add(code)
+            text = (
+                f"saving step {step} below {self._scratch} failed: {error}. {advice} "
+                "Training goes on; the next save tries again."
+            )
+            self._on_note(Note("error", code, text))
+
     def _work(self) -> None:
         while True:
             with self._condition:
@@ -152,17 +163,10 @@ class Writer:
         try:
             written = self._save(save)
         except OSError as error:
-            code, advice = _advice(error)
-            if code not in self._told:
-                self._told.add(code)
-                self._on_note(
-                    Note(
-                        "error",
-                        code,
-                        f"saving step {save.step} below {self._scratch} failed: {error}. {advice} "
-                        "Training goes on; the next save tries again.",
-                    )
-                )
+            self.tell_failed(save.step, error)
+            return None
+        except MemoryError:
+            self.tell_failed(save.step, OSError(errno.ENOMEM, "out of memory"))
             return None
         except Exception as error:
             self.failed = error
@@ -200,7 +204,7 @@ class Writer:
         else:
             manifest = self._parts.combine(manifest)
             path = self._scratch / manifest.id.key
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent, fsync=save.fsync)
             replace_file(path, dump_manifest(manifest), fsync=save.fsync)
             self._retention.added(manifest)
         self._index = written.index
@@ -216,4 +220,6 @@ def _advice(error: OSError) -> tuple[str, str]:
         return "scratch-full", "Make room there, or give the job more disk."
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return "scratch-read-only", "Make the folder writable for this process."
+    if error.errno == errno.ENOMEM:
+        return "save-memory", "Give the job more memory."
     return "scratch-failed", "Check the disk."

@@ -1,0 +1,175 @@
+"""Killed at any system call of a save, or with a disk that is full or read-only: nothing torn is
+ever loaded, and training goes on where a whole checkpoint is.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from outlast.checkpoint import load_newest
+from outlast.retention import sweep
+
+SCRIPT = """
+    import sys
+    from pathlib import Path
+    import numpy as np
+    from outlast.environment import Environment
+    from outlast.run import Run
+    from outlast.snapshot import Snapshot
+
+    scratch, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    run = Run(Environment(scratch, folder, None, "test", attempt=1, rank=0, world_size=1))
+    for step in range(1, 5):
+        (folder / "log").write_bytes(bytes([step]) * (2 << 20))
+        arrays = {"w": np.full(5000, step), "frozen": np.arange(5000)}
+        run.save(Snapshot(step, {"step": step}, arrays))
+        print(step, run.flush(20), flush=True)
+"""
+
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+
+
+def whole(scratch):
+    """The newest checkpoint is one whole step, and says so all through."""
+    told = []
+    loaded = load_newest(scratch, on_damaged=lambda id_, why: told.append(why))
+    assert told == []  # a manifest that exists is always whole
+    if loaded is None:
+        return 0
+    assert loaded.state == {"step": loaded.step}
+    assert (loaded.arrays["w"] == loaded.step).all()
+    assert (loaded.arrays["frozen"] == np.arange(5000)).all()
+    return loaded.step
+
+
+CALLS = [
+    *(("mkdir", count) for count in (2, 3)),
+    *(("write", count) for count in (1, 2, 4, 5, 7, 9, 12)),
+    *(("fsync", count) for count in (1, 2, 3, 4, 5, 7, 9)),
+    *(("rename", count) for count in (1, 2, 3, 5, 6)),
+    *(("unlink", count) for count in (1, 2, 4, 6)),
+]
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for name in ("scratch", "outputs"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
+    return tmp_path
+
+
+def command(folders):
+    return [
+        sys.executable,
+        str(folders / "script.py"),
+        str(folders / "scratch"),
+        str(folders / "outputs"),
+    ]
+
+
+def last_said(out):
+    words = out.split()
+    pairs = zip(words[::2], words[1::2], strict=False)
+    return max((int(step) for step, ok in pairs if ok == "True"), default=0)
+
+
+@needs_strace
+@pytest.mark.parametrize(("call", "count"), CALLS)
+def test_killed_at_a_system_call(folders, call, count):
+    done = subprocess.run(
+        [
+            *("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}"),
+            *("-e", f"inject={call}:signal=SIGKILL:when={count}"),
+            *command(folders),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode in (137, -9), done.stderr
+    scratch, said = folders / "scratch", last_said(done.stdout)
+    assert whole(scratch) >= said
+    # What was left half done goes at the next start, and that harms nothing.
+    sweep(scratch, 2)
+    assert whole(scratch) >= said
+    assert not list(scratch.rglob(".*.tmp"))
+
+
+@needs_strace
+@pytest.mark.parametrize("error", ["ENOSPC", "EDQUOT", "EROFS", "EIO"])
+@pytest.mark.parametrize("call", ["fsync", "rename"])
+def test_a_call_that_fails_once(folders, call, error):
+    done = subprocess.run(
+        [
+            *("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}"),
+            *("-e", f"inject={call}:error={error}:when=5"),
+            *command(folders),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("outlast: saving step") == 1
+    assert "False" in done.stdout
+    assert whole(folders / "scratch") == 4
+
+
+def test_a_full_disk_is_told_and_training_goes_on(folders):
+    if os.geteuid() != 0:
+        pytest.skip("a small file system needs root to be mounted")
+    scratch = folders / "scratch"
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(scratch)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"no file system can be mounted: {mounted.stderr!r}")
+    try:
+        done = subprocess.run(command(folders), capture_output=True, text=True, check=False)
+        assert done.returncode == 0
+        (line,) = done.stderr.splitlines()
+        assert "No space left on device" in line
+        assert "Make room there" in line
+        assert whole(scratch) == 0
+        assert not list(scratch.rglob(".*.tmp"))
+        assert sum(path.stat().st_size for path in scratch.rglob("*") if path.is_file()) < 2e5
+    finally:
+        subprocess.run(["umount", str(scratch)], check=True)
+
+
+def test_a_read_only_folder_is_told_and_training_goes_on(place):
+    if os.geteuid() == 0 and shutil.which("unshare") is None:
+        pytest.skip("root writes everywhere")
+    script = place.script(
+        """
+        import outlast
+        session = outlast.Session(every=0)
+        for step in session.steps(50):
+            session.state["x"] = step
+        print("trained", session.steps_done)
+        """
+    )
+    done = place.run(
+        *("unshare", "--mount", "sh", "-c"),
+        'mount --bind "$OUTLAST_SCRATCH" "$OUTLAST_SCRATCH" &&'
+        'mount -o remount,ro,bind "$OUTLAST_SCRATCH" && exec "$@"',
+        *("sh", sys.executable, script),
+    )
+    if "trained" not in done.stdout and "unshare" in done.stderr:
+        pytest.skip(f"no mount namespace: {done.stderr}")
+    assert "trained 50" in done.stdout
+    assert done.returncode == 0
+    assert [note["code"] for note in place.notes()] == ["scratch-read-only"]
+    assert place.end() is None  # the end could not be saved: it is not finished
