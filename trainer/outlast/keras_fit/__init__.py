@@ -1,1 +1,12 @@
-"""`outlast.Resume`: bit-exact resume of `model.fit`, in the middle of an epoch."""
+"""Exact resume of ``model.fit`` with Keras 3 on TensorFlow: :class:`outlast.Resume`.
+
+``resume``       the callback: the user's one line
+``fit_call``     what a running ``fit`` call works with, found on the stack
+``loop``         goes with one ``fit`` call: continues it, saves, stops
+``script``       all ``fit`` calls of a program, and how a checkpoint holds them
+``feed``         the position in the training data, whatever they are (``data_*``)
+``capture``      variables of model and optimizers
+``callbacks_state``, ``attributes``, ``randomness``   the rest of the state
+``telling``      what is told before the first step
+``epochs``       the fallback for versions of Keras that were not tested: epoch boundaries
+"""

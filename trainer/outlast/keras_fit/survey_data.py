@@ -16,7 +16,7 @@ from typing import Any
 _EMBEDDED_LIMIT = 64 << 20
 """Bytes of tensors up to which a pipeline is serialized to look at it."""
 
-_RANDOM_OPS = frozenset(
+RANDOM_OPS = frozenset(
     {
         "Multinomial",
         "NonDeterministicInts",
@@ -235,7 +235,7 @@ def _look_into(graph: Any, found: Survey, shuffles: list[Shuffle], parallel: boo
                 shuffles.append(Shuffle(_seeded_by(node.input[2:4], constants), 0, None))
             elif node.op == "RandomDataset":
                 found.unseeded_random |= not _seeded_by(node.input[:2], constants)
-            elif node.op in _RANDOM_OPS:
+            elif node.op in RANDOM_OPS:
                 found.random_ops.add(node.op)
                 found.parallel_random |= parallel
             elif node.op in _PYTHON_OPS:

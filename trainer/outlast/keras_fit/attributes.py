@@ -1,0 +1,193 @@
+"""The attributes of a Python object as plain data, and back into the same object.
+
+What can be saved: plain data, arrays, random generators, variables and metrics, and objects that
+consist of these. What cannot hold progress (functions, modules, models) is left alone. The rest
+is reported by name.
+"""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import inspect
+import logging
+import pathlib
+import random
+import re
+import threading
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import numpy as np
+
+from outlast.plain import encode
+
+_DEPTH = 5
+_LEFT_ALONE = (
+    type,
+    type(inspect),
+    logging.Logger,
+    re.Pattern,
+    pathlib.PurePath,
+    datetime.date,
+    datetime.timedelta,
+    np.dtype,
+    np.ufunc,
+    threading.Thread,
+)
+
+
+def capture(thing: Any, *, without: Collection[str] = (), copy: bool = True) -> dict[str, Any]:
+    """Attribute name to what :func:`restore` takes. Without ``copy``, arrays are not copied."""
+    found: dict[str, Any] = {}
+    for name, value in _attributes(thing):
+        if name not in without:
+            kept = _capture(value, copy, 0)
+            if kept is not None:
+                found[name] = kept
+    return found
+
+
+def restore(thing: Any, state: dict[str, Any]) -> None:
+    """Give ``thing`` the attributes that :func:`capture` took. Other attributes stay."""
+    for name, kept in state.items():
+        current = getattr(thing, name, None)
+        value = _restore(current, kept)
+        if value is not current:
+            setattr(thing, name, value)
+
+
+def strange(thing: Any, *, without: Collection[str] = ()) -> list[str]:
+    """Names of attributes that may hold progress and cannot be saved."""
+    found: list[str] = []
+    for name, value in _attributes(thing):
+        if name not in without:
+            found.extend(_strange(name, value, 0))
+    return found
+
+
+def _attributes(thing: Any) -> Iterator[tuple[str, Any]]:
+    yield from list(getattr(thing, "__dict__", {}).items())
+
+
+def _capture(value: Any, copy: bool, depth: int) -> tuple[str, Any] | None:
+    """(how, data), or None if it is nothing that can be saved."""
+    if isinstance(value, random.Random):
+        return "random", value.getstate()
+    if isinstance(value, np.random.Generator):
+        return "generator", value.bit_generator.state
+    if isinstance(value, np.random.RandomState):
+        return "numpy", value.get_state(legacy=False)
+    if isinstance(value, collections.deque):
+        value, how = list(value), "deque"
+    elif isinstance(value, dict) and type(value) is not dict:
+        value, how = dict(value), "dict"
+    else:
+        how = "plain"
+    if _is_plain(value):
+        return how, _copied(value, copy)
+    variables = _variables(value)
+    if variables is not None:
+        return "variables", [np.array(variable) for variable in variables]
+    if depth < _DEPTH and _consists_of_attributes(value):
+        inner = {}
+        for name, item in _attributes(value):
+            kept = _capture(item, copy, depth + 1)
+            if kept is not None:
+                inner[name] = kept
+        return "object", inner
+    return None
+
+
+def _restore(current: Any, kept: Any) -> Any:
+    how, data = kept
+    match how:
+        case "random":
+            current.setstate(data)
+        case "generator":
+            current.bit_generator.state = data
+        case "numpy":
+            current.set_state(data)
+        case "variables":
+            for variable, value in zip(_variables(current) or [], data, strict=True):
+                variable.assign(value)
+        case "object":
+            restore(current, data)
+        case "deque" if isinstance(current, collections.deque):
+            current.clear()
+            current.extend(data)
+        case "dict" | "plain" if isinstance(current, dict) and isinstance(data, dict):
+            current.clear()  # in place: the script may hold the same dict or list
+            current.update(data)
+        case "plain" if type(current) is list and type(data) is list:
+            current[:] = data
+        case _:
+            return data
+    return current
+
+
+def _strange(name: str, value: Any, depth: int) -> Iterator[str]:
+    if isinstance(value, (list, tuple)) and not _is_plain(value) and depth < _DEPTH:
+        for index, item in enumerate(value):
+            yield from _strange(f"{name}[{index}]", item, depth + 1)
+    elif (
+        isinstance(value, _LEFT_ALONE)
+        or inspect.isroutine(value)
+        or _is_keras(value)
+        or _capture(value, False, _DEPTH) is not None
+    ):
+        return
+    elif depth < _DEPTH and _consists_of_attributes(value):
+        for inner, item in _attributes(value):
+            yield from _strange(f"{name}.{inner}", item, depth + 1)
+    else:
+        yield name
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        encode(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _copied(value: Any, arrays: bool) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.copy() if arrays else value
+    if type(value) is dict:
+        return {name: _copied(item, arrays) for name, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_copied(item, arrays) for item in value)
+    return set(value) if type(value) is set else value
+
+
+def _consists_of_attributes(value: Any) -> bool:
+    """An object of a class written in Python that has nothing but attributes."""
+    return (
+        hasattr(value, "__dict__")
+        and not isinstance(value, _LEFT_ALONE)
+        and not inspect.isroutine(value)
+        and not _is_keras(value)
+        and type(value).__module__.split(".")[0] not in ("keras", "tensorflow", "io", "_io")
+        and type(value).__reduce_ex__ is object.__reduce_ex__
+        and type(value).__init__ is not object.__init__
+    )
+
+
+def _is_keras(value: Any) -> bool:
+    return type(value).__module__.split(".")[0] in ("keras", "tensorflow")
+
+
+def _variables(value: Any) -> list[Any] | None:
+    """The variables of a metric, or the variable itself; None: it is neither."""
+    kinds = [kind.__name__ for kind in type(value).__mro__ if _is_keras_kind(kind)]
+    if "Metric" in kinds:
+        return list(value.variables)
+    if kinds and hasattr(value, "assign") and hasattr(value, "shape"):
+        return [value]
+    return None
+
+
+def _is_keras_kind(kind: type) -> bool:
+    return kind.__module__.split(".")[0] in ("keras", "tensorflow")

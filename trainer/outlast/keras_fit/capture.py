@@ -1,0 +1,159 @@
+"""The variables of a training program: found, read, checked, assigned.
+
+Names are unstable (``clear_session``, loss scaling, layers made twice), so variables are matched
+by order, shape and type, and named only in messages. Variables of a strategy are taken apart
+into what each device holds, since those may differ from each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+class OtherModelError(ValueError):
+    """The checkpoint holds another model; the message names the first variable that differs."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable of one device."""
+
+    name: str
+    value: Any
+    """``tf.Variable``."""
+
+
+def variables_of(model: Any, optimizers: Iterable[Any] = (), more: Iterable[Any] = ()) -> list[Any]:
+    """Every variable that training ``model`` changes, in an order that another process repeats.
+
+    First what Keras itself orders; then ``more`` (``tf.Variable``), which comes unordered from a
+    traced graph, by the order of creation.
+    """
+    ordered: list[Any] = []
+    for each in (model.variables, model.metrics_variables):
+        ordered.extend(each)
+    for optimizer in [model.optimizer, *optimizers, *_held_by(model)]:
+        if optimizer is not None:
+            ordered.extend(optimizer.variables)
+    found: dict[int, Variable] = {}
+    for variable in ordered:
+        for part in _parts(variable):
+            found.setdefault(_identity(part.value), part)
+    rest = [part for variable in more for part in _parts(variable)]
+    for part in sorted(rest, key=lambda part: _creation(part.value)):
+        found.setdefault(_identity(part.value), part)
+    return list(found.values())
+
+
+def read(variables: Iterable[Variable], prefix: str) -> dict[str, Any]:
+    """Name to an immutable tensor of each value.
+
+    On TensorFlow, reading gives a tensor that shares the variable's memory; the next update
+    writes elsewhere. So this takes milliseconds, whatever the size.
+    """
+    return {
+        f"{prefix}{index:05d} {variable.name}": variable.value.read_value()
+        for index, variable in enumerate(variables)
+    }
+
+
+def mismatch(variables: Iterable[Variable], saved: Mapping[str, Any], prefix: str) -> str | None:
+    """The first difference between the model and what was saved below ``prefix``; None: none.
+
+    The values of ``saved`` need a ``dtype`` and a ``shape`` only.
+    """
+    here = list(variables)
+    there = [(name[len(prefix) + 6 :], value) for name, value in saved.items()]
+    for index, (variable, (name, value)) in enumerate(zip(here, there, strict=False)):
+        mine = _kind(variable.value.dtype.name, variable.value.shape)
+        its = _kind(_dtype(value), value.shape)
+        if mine != its:
+            return f"variable {index} was {name} of {its}, and here it is {variable.name} of {mine}"
+    if len(here) > len(there):
+        return f"this model has {len(here)} variables, {here[len(there)].name} among them"
+    if len(there) > len(here):
+        return f"it has {len(there)} variables, {there[len(here)][0]} among them"
+    return None
+
+
+def assign(variables: Iterable[Variable], saved: Mapping[str, Any]) -> None:
+    """Give each variable the value at its place in ``saved``, which :func:`mismatch` passed."""
+    for variable, name in zip(variables, list(saved), strict=True):
+        value = saved[name]
+        variable.value.assign(value if hasattr(value, "device") else np.asarray(value))
+
+
+def capture_model(
+    model: Any, optimizers: Iterable[Any] = (), prefix: str = "model/"
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(plain state, arrays) of a built model and its optimizers, for custom loops."""
+    variables = variables_of(model, optimizers)
+    return {"variables": len(variables)}, read(variables, prefix)
+
+
+def restore_model(
+    model: Any,
+    state: Mapping[str, Any],
+    arrays: Mapping[str, Any],
+    optimizers: Iterable[Any] = (),
+    prefix: str = "model/",
+) -> None:
+    """Give a built model back what :func:`capture_model` took.
+
+    Raises :class:`OtherModelError`, and then nothing was changed.
+    """
+    variables = variables_of(model, optimizers)
+    saved = {name: arrays[name] for name in arrays if name.startswith(prefix)}
+    wrong = mismatch(variables, saved, prefix)
+    if wrong is not None or state["variables"] != len(saved):
+        raise OtherModelError(f"the checkpoint holds another model: {wrong}")
+    assign(variables, saved)
+
+
+def _held_by(model: Any) -> Iterator[Any]:
+    """Optimizers that the model holds as attributes, in lists and dicts too (a GAN's)."""
+    from keras.optimizers import Optimizer  # noqa: PLC0415 - Keras loads with the first capture
+
+    def walk(value: Any, depth: int) -> Iterator[Any]:
+        if isinstance(value, Optimizer):
+            yield value
+        elif isinstance(value, Mapping) and depth < 4:
+            for item in value.values():
+                yield from walk(item, depth + 1)
+        elif isinstance(value, (list, tuple)) and depth < 4:
+            for item in value:
+                yield from walk(item, depth + 1)
+
+    for name, value in vars(model).items():
+        if name not in ("_layers", "_metrics", "_optimizer"):
+            yield from walk(value, 0)
+
+
+def _parts(variable: Any) -> list[Variable]:
+    name = getattr(variable, "path", None) or str(variable.name).split(":", maxsplit=1)[0]
+    inner = getattr(variable, "_value", variable)  # Keras' Variable holds TensorFlow's
+    parts = getattr(inner, "values", None)
+    if isinstance(parts, (list, tuple)):  # tf.distribute's: one for each replica
+        return [Variable(f"{name} on {part.device}", part) for part in parts]
+    return [Variable(name, inner)]
+
+
+def _identity(variable: Any) -> int:
+    return id(variable.handle) if hasattr(variable, "handle") else id(variable)
+
+
+def _creation(variable: Any) -> tuple[int, str]:
+    number = str(getattr(variable, "_unique_id", "")).rsplit("_", 1)[-1]
+    return (int(number) if number.isdecimal() else 0), str(variable.name)
+
+
+def _kind(dtype: str, shape: Iterable[int]) -> str:
+    return f"{dtype} {tuple(int(size) for size in shape)}"
+
+
+def _dtype(value: Any) -> str:
+    return str(getattr(value.dtype, "name", value.dtype))

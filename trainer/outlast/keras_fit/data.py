@@ -1,0 +1,54 @@
+"""What :class:`outlast.keras_fit.feed.Feed` needs to know of a kind of training data."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+
+class NotHere(Exception):  # noqa: N818 - not an error: the position can be taken a batch later
+    """This position cannot be found again; the one after the next batch can."""
+
+
+class Data(ABC):
+    """Training data of one ``fit``: iterators are made from them, and found again."""
+
+    @property
+    @abstractmethod
+    def dataset(self) -> Any:
+        """The tf.data (or distributed) dataset that iterators are made from."""
+
+    def begin(self) -> None:
+        """An epoch begins: before Keras' adapter is told."""
+
+    def began(self) -> None:
+        """An epoch began: after Keras' adapter was told."""
+
+    def make(self) -> Any:
+        """A new iterator, at its beginning."""
+        return iter(self.dataset)
+
+    @abstractmethod
+    def position(self, iterator: Any, taken: int) -> dict[str, Any]:
+        """Plain data: where ``iterator`` is after ``taken`` batches (None: there is none in use).
+
+        Raises :class:`NotHere`.
+        """
+
+    @abstractmethod
+    def repeat(self, *, made: int, drawn: int) -> None:
+        """Have made ``made`` iterators and drawn to the end ``drawn`` of them."""
+
+    @abstractmethod
+    def find(self, taken: int, position: dict[str, Any]) -> Any:
+        """A new iterator, at ``position`` after ``taken`` batches."""
+
+    def settle(self, position: dict[str, Any]) -> None:
+        """Bring back what else ``position`` holds, where no iterator is in use."""
+
+
+def drop(iterator: Any, count: int) -> Any:
+    """``iterator`` after drawing and dropping ``count`` batches."""
+    for _ in range(count):
+        next(iterator, None)
+    return iterator

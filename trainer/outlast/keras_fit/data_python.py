@@ -1,0 +1,218 @@
+"""``keras.utils.PyDataset`` and plain Python generators: data that come from Python code."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import random
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import numpy as np
+import xxhash
+
+from outlast.keras_fit import attributes, randomness
+from outlast.keras_fit.data import Data, drop
+
+
+class Generator(Data):
+    """A Python generator: it can only be read from its start."""
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+        self._before = 0
+        """Batches that iterators before the present one took from the generator."""
+
+    @property
+    def dataset(self) -> Any:
+        return self._dataset
+
+    def position(self, iterator: Any, taken: int) -> dict[str, Any]:  # noqa: ARG002
+        return {}
+
+    def repeat(self, *, made: int, drawn: int) -> None:  # noqa: ARG002 - only reading counts
+        for _ in range(drawn):
+            drop_all(iter(self._dataset))
+
+    def find(self, taken: int, position: dict[str, Any]) -> Any:  # noqa: ARG002
+        return drop(self.make(), taken)
+
+
+def drop_all(iterator: Any) -> None:
+    """Read ``iterator`` to its end."""
+    for _ in iterator:
+        pass
+
+
+class State:
+    """What a Python object that makes batches has changed since ``fit`` began: its attributes."""
+
+    def __init__(self, thing: Any) -> None:
+        self._thing = thing
+        self._first = {name: _digest(kept) for name, kept in attributes.capture(thing).items()}
+
+    def changed(self) -> dict[str, Any]:
+        """The attributes that differ; the data themselves, which do not, are not among them."""
+        now = attributes.capture(self._thing)
+        return {name: kept for name, kept in now.items() if self._first.get(name) != _digest(kept)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Give the object its attributes back."""
+        attributes.restore(self._thing, state)
+
+    def generators(self) -> dict[str, Any]:
+        """The random generators alone: those that an item draws from."""
+        kept = attributes.capture(self._thing, without=self._others(), copy=False)
+        return {name: each for name, each in kept.items() if each[0] in _GENERATORS}
+
+    def _others(self) -> Collection[str]:
+        kinds = (random.Random, np.random.Generator, np.random.RandomState)
+        return [name for name, value in vars(self._thing).items() if not isinstance(value, kinds)]
+
+
+_GENERATORS = ("random", "generator", "numpy")
+
+
+class Batches(Data):
+    """A PyDataset.
+
+    Its adapter (``py_dataset_adapter.py``) shuffles the indices in a generator that tf.data reads
+    ahead of training, in another thread. Here that generator begins at any index, and notes the
+    state of the random generators before each batch, so that what was read ahead is read again
+    with the same numbers.
+    """
+
+    def __init__(self, adapter: Any, dataset: Any) -> None:
+        self._adapter = adapter
+        self._dataset = dataset
+        self._source = adapter.py_dataset
+        self._shuffle = bool(adapter.shuffle)
+        self._state = State(self._source)
+        self._pass: dict[str, Any] | None = None
+        """Random state before the present pass was shuffled."""
+        self._before: dict[int, dict[str, Any]] = {}
+        """Random state before each batch that was read ahead."""
+        self._skip = 0
+        self._skipped_to: dict[str, Any] | None = None
+        if adapter.enqueuer is None:
+            adapter._finite_generator = self._finite
+            adapter._infinite_generator = self._infinite
+        else:
+            self._view = View(self._source)
+            adapter.enqueuer.py_dataset = self._view
+            adapter.enqueuer.shuffle = False
+            adapter._finite_enqueuer_generator = self._finite_enqueued
+
+    @property
+    def dataset(self) -> Any:
+        return self._dataset
+
+    def begin(self) -> None:
+        if self._adapter.enqueuer is not None and self._source.num_batches is not None:
+            self._view.order = self._shuffled()[self._skip :]
+            self._skip = 0
+
+    def began(self) -> None:
+        # on_epoch_begin() of a resumed epoch ran a second time.
+        if self._skipped_to is not None:
+            self._state.restore(self._skipped_to["attributes"])
+            if self._adapter.enqueuer is not None:
+                self._settle_random()
+
+    def position(self, iterator: Any, taken: int) -> dict[str, Any]:
+        now = self._random()
+        for index in [each for each in list(self._before) if each < taken]:
+            del self._before[index]
+        return {
+            "attributes": self._state.changed(),
+            "pass": self._pass if iterator is not None else None,
+            "at": self._before.get(taken, now),
+        }
+
+    def repeat(self, *, made: int, drawn: int) -> None:
+        pass  # making an iterator changes nothing, and what reading changed is in the position
+
+    def settle(self, position: dict[str, Any]) -> None:
+        self._state.restore(position["attributes"])
+
+    def find(self, taken: int, position: dict[str, Any]) -> Any:
+        self.settle(position)
+        self._skip, self._pass = taken, position["pass"]
+        self._skipped_to = position
+        if self._adapter.enqueuer is not None and self._source.num_batches is None:
+            self._adapter.enqueuer.indices = itertools.count(taken)
+        return self.make()
+
+    def _random(self) -> dict[str, Any]:
+        return {**randomness.capture_host(), "own": self._state.generators()}
+
+    def _settle_random(self) -> None:
+        position, self._skipped_to = self._skipped_to, None
+        if position is not None:
+            randomness.restore_host(position["at"])
+            self._state.restore(position["at"]["own"])
+
+    def _shuffled(self) -> list[int]:
+        if self._skip and self._pass is not None:
+            randomness.restore_host(self._pass)
+        else:
+            self._pass = self._random()
+        order = list(range(self._source.num_batches))
+        if self._shuffle:
+            random.shuffle(order)
+        return order
+
+    def _read(self, indices: Iterator[int] | list[int], first: int) -> Iterator[Any]:
+        for number, index in enumerate(indices, start=first):
+            self._before[number] = self._random()
+            yield self._adapter._standardize_batch(self._source[index])
+
+    def _finite(self) -> Iterator[Any]:
+        order, first = self._shuffled(), self._skip
+        self._settle_random()
+        self._skip = 0
+        self._before.clear()
+        yield from self._read(order[first:], first)
+
+    def _infinite(self) -> Iterator[Any]:
+        first, self._skip = self._skip, 0
+        self._settle_random()
+        self._before.clear()
+        yield from self._read(itertools.count(first), first)
+
+    def _finite_enqueued(self) -> Iterator[Any]:
+        enqueuer, count = self._adapter.enqueuer, len(self._view.order)
+        enqueuer.start()
+        for batch in itertools.islice(enqueuer.get(), count):
+            yield self._adapter._standardize_batch(batch)
+        enqueuer.stop()
+
+
+class View:
+    """The batches of a PyDataset in another order: what the workers of an enqueuer read."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self.order: list[int] = []
+
+    @property
+    def num_batches(self) -> int | None:
+        """As a PyDataset has it."""
+        return None if self._source.num_batches is None else len(self.order)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._source[index if self._source.num_batches is None else self.order[index]]
+
+
+def _digest(kept: Any) -> Any:
+    """Something small that differs when the captured value does."""
+    if isinstance(kept, np.ndarray):
+        data = np.ascontiguousarray(kept)
+        with contextlib.suppress(ValueError, TypeError):  # text and dates have no buffer
+            return (str(kept.dtype), kept.shape, xxhash.xxh3_128_digest(data.view(np.uint8)))
+        return (str(kept.dtype), kept.shape, repr(kept.tolist()))
+    if isinstance(kept, dict):
+        return tuple((name, _digest(item)) for name, item in kept.items())
+    if isinstance(kept, (list, tuple)):
+        return tuple(_digest(item) for item in kept)
+    return repr(kept)

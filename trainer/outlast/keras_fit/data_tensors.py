@@ -1,0 +1,160 @@
+"""tf.data pipelines, also distributed ones; and arrays, which Keras makes into pipelines."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+from outlast.keras_fit import data_order
+from outlast.keras_fit.data import Data, NotHere, drop
+
+LARGE_BYTES = 64 << 20
+"""A state of an iterator that is larger is not saved: its batches are drawn again instead."""
+
+
+class Pipeline(Data):
+    """A ``tf.data.Dataset``: the iterator's own state, or drawing anew from its beginning."""
+
+    def __init__(self, dataset: Any, *, draws: bool) -> None:
+        """``draws``: batches are drawn again, since the iterator's state does not find back."""
+        self._dataset = dataset
+        self._draws = draws
+        self._shuffles = data_order.shuffles_of(dataset)
+
+    @property
+    def dataset(self) -> Any:
+        return self._dataset
+
+    @property
+    def draws(self) -> bool:
+        """Whether a resume draws the batches of an iterator again."""
+        return self._draws
+
+    def position(self, iterator: Any, taken: int) -> dict[str, Any]:
+        if iterator is None or taken == 0 or self._draws:
+            return {"state": None}
+        try:
+            state = data_order.serialize(iterator)
+        except Exception as error:  # TensorFlow's, of many kinds
+            if not type(error).__module__.startswith("tensorflow"):
+                raise
+            self._draws = True
+            return {"state": None}
+        if not data_order.finds_its_order(state, self._shuffles):
+            raise NotHere
+        if len(state) > LARGE_BYTES:
+            self._draws = True
+            return {"state": None}
+        return {"state": state}
+
+    def repeat(self, *, made: int, drawn: int) -> None:
+        if drawn and any(each.when == "cached" for each in self._shuffles):
+            # The first pass fills the cache, in the order that all later passes keep.
+            for _ in iter(self._dataset):
+                pass
+            made -= 1
+        data_order.repeat(self._dataset, made=made, drawn=drawn, shuffles=self._shuffles)
+
+    def find(self, taken: int, position: dict[str, Any]) -> Any:
+        if taken == 0 or position["state"] is None:
+            return drop(self.make(), taken)
+        data_order.repeat(self._dataset, made=0, drawn=1, shuffles=self._shuffles)
+        return data_order.deserialize(self._dataset, position["state"], self._shuffles)
+
+
+class Replayed(Data):
+    """Data whose iterators all begin alike, such as arrays: a resume draws again and drops."""
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+
+    @property
+    def dataset(self) -> Any:
+        return self._dataset
+
+    def position(self, iterator: Any, taken: int) -> dict[str, Any]:  # noqa: ARG002
+        return {}
+
+    def repeat(self, *, made: int, drawn: int) -> None:
+        pass
+
+    def find(self, taken: int, position: dict[str, Any]) -> Any:  # noqa: ARG002
+        return drop(self.make(), taken)
+
+
+class Distributed(Replayed):
+    """A strategy's pipeline, whose iterator has no state to save."""
+
+    def __init__(self, dataset: Any, source: Any) -> None:
+        super().__init__(dataset)
+        self._lazy = any(each.when != "made" for each in data_order.shuffles_of(source))
+
+    def repeat(self, *, made: int, drawn: int) -> None:
+        for index in range(made):
+            iterator = iter(self._dataset)
+            if self._lazy and index < drawn:
+                next(iterator, None)
+
+
+class Arrays(Data):
+    """numpy arrays and tensors with ``shuffle=True`` and no global seed.
+
+    Keras shuffles with ``tf.random.shuffle``, whose state cannot be read. Here each pass is
+    shuffled by (a seed that is saved, the number of the pass) instead: as random as before, and
+    it can be repeated. With a global seed nothing is replaced: then every iterator draws the same.
+    """
+
+    def __init__(self, adapter: Any, strategy: Any) -> None:
+        import tensorflow as tf  # noqa: PLC0415 - Keras trains with it, so it is loaded
+
+        self._seed = tf.Variable([secrets.randbits(31), 0], dtype=tf.int32, trainable=False)
+        self._passes = 0
+        with _shuffled_by(self._seed):
+            self._dataset = adapter.get_tf_dataset()
+        if strategy is not None:
+            self._dataset = strategy.experimental_distribute_dataset(self._dataset)
+
+    @property
+    def dataset(self) -> Any:
+        return self._dataset
+
+    def make(self) -> Any:
+        self._seed.assign([self._seed[0], self._passes])
+        self._passes += 1
+        return iter(self._dataset)
+
+    def position(self, iterator: Any, taken: int) -> dict[str, Any]:  # noqa: ARG002
+        return {"seed": int(self._seed[0]), "passes": self._passes - (iterator is not None)}
+
+    def repeat(self, *, made: int, drawn: int) -> None:
+        pass  # the number of the pass says it all
+
+    def settle(self, position: dict[str, Any]) -> None:
+        self._seed.assign([position["seed"], 0])
+        self._passes = position["passes"]
+
+    def find(self, taken: int, position: dict[str, Any]) -> Any:
+        self.settle(position)
+        return drop(self.make(), taken)
+
+
+@contextlib.contextmanager
+def _shuffled_by(seed: Any) -> Iterator[None]:
+    """Within, Keras' adapter (``array_data_adapter.py``) builds in a shuffle that reads ``seed``."""
+    import tensorflow as tf  # noqa: PLC0415
+
+    original = tf.random.shuffle
+
+    def shuffle(indices: Any) -> Any:
+        # The first index makes it another order for each batch with ``shuffle="batch"``.
+        return tf.random.experimental.stateless_shuffle(
+            indices, seed=seed + tf.stack([tf.cast(indices[0], tf.int32), 0])
+        )
+
+    tf.random.shuffle = shuffle
+    try:
+        yield
+    finally:
+        tf.random.shuffle = original

@@ -1,0 +1,104 @@
+"""Everything that one ``fit`` call holds, as one record and back: what a checkpoint is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from outlast.keras_fit import build, callbacks_state, capture, randomness
+from outlast.keras_fit.capture import OtherModelError, Variable
+from outlast.keras_fit.data_validation import Validation
+from outlast.keras_fit.feed import Feed
+from outlast.keras_fit.fit_call import FitCall
+
+
+class Holdings:
+    """Model, callbacks, random generators and data of one call."""
+
+    def __init__(self, call: FitCall, feed: Feed, validation: Validation) -> None:
+        self._call = call
+        self._model = call.model
+        self._feed = feed
+        self._validation = validation
+        self._dataset = call.epoch_iterator._distributed_dataset
+        self.graph: Any = None
+        """Of the training step, once it is traced."""
+
+    @property
+    def callbacks(self) -> list[Any]:
+        """All callbacks of the call."""
+        return list(self._call.callbacks.callbacks)
+
+    def trace(self) -> None:
+        """Build the model and everything else that the first step would build."""
+        if self.graph is None:
+            self.graph = build.trace(self._model, self._dataset)
+
+    def record(self, *, over: bool, begun: bool = False, ended: bool = False) -> dict[str, Any]:
+        """All but the variables, as plain data.
+
+        ``over`` and ``ended`` as in :meth:`Feed.position`, ``begun`` as in
+        :meth:`Validation.position`. Raises :class:`outlast.keras_fit.data.NotHere`.
+        """
+        data = self._feed.position(over=over, ended=ended)
+        # Callbacks may still be at work on the latest batch, in another thread.
+        self._call.callbacks._flush_futures()
+        callbacks_state.flush(self.callbacks)
+        return {
+            "data": data,
+            "validation": self._validation.position(begun=begun),
+            "callbacks": callbacks_state.capture(self.callbacks),
+            "random": randomness.capture(),
+            "stop_training": bool(self._model.stop_training),
+        }
+
+    def arrays(self, prefix: str) -> dict[str, Any]:
+        """The variables."""
+        return capture.read(self._variables(), prefix)
+
+    def restore_variables(self, saved: Mapping[str, Any], prefix: str, *, where: str) -> None:
+        """Give the variables back what :meth:`arrays` took, in a model that is built for it.
+
+        Raises :class:`OtherModelError`, naming ``where`` it was saved; then nothing was changed.
+        """
+        if self.graph is None and capture.mismatch(self._variables(), saved, prefix):
+            self.trace()
+            if self.graph is None:
+                build.build_eagerly(self._model, self._dataset)
+        variables = self._variables()
+        wrong = capture.mismatch(variables, saved, prefix)
+        if wrong is not None:
+            raise OtherModelError(
+                f"{where} holds another model: {wrong}; nothing was changed: give the model the "
+                "shape that it had, or begin anew in an empty folder"
+            )
+        capture.assign(variables, saved)
+
+    def restore_rest(self, record: dict[str, Any]) -> list[str]:
+        """Callbacks and random generators; the kinds of callbacks that are not there any more."""
+        lost = callbacks_state.restore(self.callbacks, record["callbacks"])
+        randomness.restore(record["random"])
+        return lost
+
+    def _variables(self) -> list[Variable]:
+        return capture.variables_of(self._model, more=build.graph_variables(self.graph))
+
+
+def plain_logs(logs: Any) -> dict[str, Any]:
+    """Logs of a batch as arrays, which waits for the device."""
+    return {name: np.asarray(value) for name, value in logs.items()} if _is_dict(logs) else {}
+
+
+def finite(logs: Any) -> dict[str, float]:
+    """Logs as numbers, for people."""
+    numbers = {}
+    for name, value in logs.items() if _is_dict(logs) else ():
+        if np.ndim(value) == 0:
+            numbers[str(name)] = float(value)
+    return numbers
+
+
+def _is_dict(logs: Any) -> bool:
+    return isinstance(logs, dict)

@@ -1,0 +1,248 @@
+"""Goes with one ``fit`` call: continues where the checkpoint is, saves, and stops on a notice.
+
+``fit`` calls every callback through its one ``CallbackList``; that instance's methods are wrapped
+here, so everything happens exactly before or after all of the user's callbacks, and a step that
+is repeated as a no-op is not seen by callbacks that saw it already.
+
+A call is saved at one of three places: ``middle`` (the epoch began, a number of its steps are
+done), ``over`` (its last step is done; validation and ``on_epoch_end`` come next), or ``between``
+(the next epoch did not begin). To the first two a resume goes through ``on_epoch_begin`` again,
+restores everything after it, and has the training function once return the saved logs without
+training: ``fit`` needs them at the epoch's end.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from outlast.keras_fit import callbacks_state, telling
+from outlast.keras_fit.data import NotHere
+from outlast.keras_fit.data_validation import Validation
+from outlast.keras_fit.feed import Feed
+from outlast.keras_fit.fit_call import FitCall
+from outlast.keras_fit.holdings import Holdings, finite, plain_logs
+from outlast.keras_fit.hooks import unwrap, wrap
+from outlast.keras_fit.script import NOW, Script, prefix_of
+from outlast.keras_fit.sources import source_of
+from outlast.run import Run
+from outlast.snapshot import Snapshot
+
+Place = Literal["middle", "over", "between"]
+
+
+class Fit:
+    """One ``fit`` call that is new, or under way in the checkpoint."""
+
+    def __init__(self, run: Run, script: Script, call: FitCall, record: Any) -> None:
+        """``record`` is what the checkpoint says of this call; None: it is new."""
+        self._run = run
+        self._script = script
+        self._call = call
+        self._model = call.model
+        self._record = record
+        self._base = script.steps
+        self._steps = 0 if record is None else int(record["steps"])
+        self._epoch = call.initial_epoch
+        self._epoch_steps = 0
+        self._logs: Any = {}
+        self._epoch_logs: dict[str, Any] = {} if record is None else record["epoch_logs"]
+        self._replaying = False
+        self._stepped = False
+        self._validating: Snapshot | None = None
+        self._loss_told = False
+        self._initial_epoch = self._model._initial_epoch
+        source = source_of(call, None if record is None else record["data"])
+        self._findings = source.findings
+        self._feed = Feed(call.epoch_iterator, source.data, self._before_first_step)
+        distributed = self._model._distribute_strategy is not None
+        self._validation = Validation(call.validation, distributed=distributed)
+        self._held = Holdings(call, self._feed, self._validation)
+        self._keras = wrap(call.callbacks, self)
+        if record is not None:
+            for trouble in callbacks_state.prepare(self._held.callbacks, record["callbacks"]):
+                run.note("warning", "output-lost", trouble)
+
+    # What fit calls, in its order.
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Go on where the checkpoint is."""
+        self._keras["on_train_begin"](logs)
+        record = self._record
+        if record is None:
+            return
+        self._run.phase("restoring")
+        begun = record["place"] != "between"
+        self._feed.go_to(record["data"], steps=int(record["epoch_steps"]) if begun else None)
+        self._validation.go_to(record["validation"])
+        self._held.trace()
+        lost = self._restore(record)
+        if lost:
+            self._run.note(
+                "warning",
+                "callback-state",
+                f"the checkpoint has the state of {', '.join(lost)}, which this fit call no longer "
+                "lists: it is dropped.",
+            )
+        ended = record["place"] == "between" and record["stop_training"]
+        # Keras' own way of beginning later (BackupAndRestore sets it too).
+        self._model._initial_epoch = self._call.epochs if ended else int(record["epoch"])
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """An epoch begins, or is entered again."""
+        self._keras["on_epoch_begin"](epoch, logs)
+        record, self._record = self._record, None
+        self._epoch, self._epoch_steps = epoch, 0
+        if record is not None and record["place"] != "between":
+            self._restore(record)
+            self._epoch_steps = int(record["epoch_steps"])
+            if self._epoch_steps:
+                self._replay(record)
+        self._run.describe(epoch=epoch + 1, epochs=self._call.epochs)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """A step begins."""
+        if not self._replaying:
+            self._run.step_begin(self._call.epoch_iterator.steps_per_execution)
+            self._stepped = True
+            self._keras["on_train_batch_begin"](batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """A step is done."""
+        if self._replaying:
+            self._replaying = False
+            for display in callbacks_state.displays(self._held.callbacks):
+                display.on_train_batch_end(batch, finite(logs))
+        else:
+            self._logs = logs
+            done = batch + 1 if self._feed.batches is None else min(batch + 1, self._feed.batches)
+            took = done - self._epoch_steps
+            self._epoch_steps = done
+            self._steps += took
+            self._feed.took(took)
+            self._keras["on_train_batch_end"](batch, logs)
+            self._run.step_end(self._base + self._steps, took)
+        self._look("middle")
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        """Validation begins."""
+        epoch_iterator = getattr(self._model, "_eval_epoch_iterator", None)
+        if epoch_iterator is not None:
+            self._validation.begins(epoch_iterator)
+        # Before callbacks hear of it: one may put other weights in for the time of validation.
+        self._validating = self._snapshot("over")
+        self._run.phase("validation")
+        self._keras["on_test_begin"](logs)
+        self._leave_validation()
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        """A step of validation is done."""
+        self._validation.read()
+        self._keras["on_test_batch_end"](batch, logs)
+        self._leave_validation()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """An epoch is over, validation included."""
+        self._validating = None
+        self._keras["on_epoch_end"](epoch, logs)
+        self._epoch_logs = finite(logs)
+        self._run.describe(metrics=self._epoch_logs)
+        if not self._loss_told:
+            self._loss_told = telling.loss(self._run, self._epoch_logs)
+        self._epoch, self._epoch_steps = epoch + 1, 0
+        self._look("between")
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """The call is over."""
+        # A call that had only its end left ran no epoch that could give it logs.
+        self._keras["on_train_end"](self._epoch_logs or None if logs is None else logs)
+        self._script.end(
+            {
+                **self._held.record(over=True, ended=True),
+                "steps": self._steps,
+                "epochs": self._call.epochs,
+            },
+            self._held.arrays(prefix_of(len(self._script.finished))),
+        )
+        self.release()
+        self._script.newest = self._script.snapshot(
+            None, {}, step=self._script.steps, metrics=self._epoch_logs
+        )
+        self._run.save(self._script.newest, "fit")
+        self._run.finish()
+        self._run.phase("between")
+
+    def release(self) -> None:
+        """Leave the call as Keras made it."""
+        unwrap(self._call.callbacks)
+        self._feed.release()
+        self._model._initial_epoch = self._initial_epoch
+
+    # What is done then.
+
+    def _before_first_step(self) -> None:
+        """The first step of this process comes next: trace it, and say what has to be said."""
+        self._run.phase("tracing")
+        self._held.trace()
+        callbacks = self._held.callbacks
+        telling.before_first_step(self._run, self._findings, callbacks, self._held.graph)
+        if self._run.stop_requested:
+            self._look("middle")
+
+    def _look(self, place: Place) -> None:
+        """Stop or save, if it is time to."""
+        stop = self._run.stop_requested
+        if not stop and not self._run.due():
+            return
+        snapshot = self._snapshot(place)
+        if snapshot is None:
+            return
+        if stop:
+            self._run.stop(snapshot)
+        self._run.save(snapshot)
+
+    def _leave_validation(self) -> None:
+        if self._run.stop_requested and self._validating is not None:
+            self._run.stop(self._validating)
+
+    def _snapshot(self, place: Place) -> Snapshot | None:
+        """Everything as it is now; None: it can only be taken after the next step."""
+        try:
+            record = self._held.record(over=place != "middle", begun=place == "over")
+        except NotHere:
+            return None
+        record.update(
+            place=place,
+            epoch=self._epoch,
+            epoch_steps=self._epoch_steps,
+            steps=self._steps,
+            logs=plain_logs(self._logs),
+            epoch_logs=self._epoch_logs,
+        )
+        return self._script.snapshot(
+            record,
+            self._held.arrays(NOW),
+            step=self._base + self._steps,
+            metrics=finite(record["logs"]),
+        )
+
+    def _restore(self, record: dict[str, Any]) -> list[str]:
+        loaded = self._run.resumed
+        assert loaded is not None, "there is a record, so there is a checkpoint"
+        saved = {name: loaded.arrays[name] for name in loaded.arrays if name.startswith(NOW)}
+        self._held.restore_variables(saved, NOW, where=f"checkpoint {loaded.id}")
+        return self._held.restore_rest(record)
+
+    def _replay(self, record: dict[str, Any]) -> None:
+        """Have the training function return, once, what it returned before the stop."""
+        import tensorflow as tf  # noqa: PLC0415 - Keras trains with it, so it is loaded
+
+        train = self._model.train_function
+        self._replaying = True
+        self._logs = {name: tf.constant(value) for name, value in record["logs"].items()}
+
+        def replay(iterator: Any) -> Any:  # noqa: ARG001 - nothing is drawn
+            self._model.train_function = train
+            self._model.stop_training = record["stop_training"]
+            return self._logs
+
+        self._model.train_function = replay

@@ -1,0 +1,82 @@
+"""Random generators that belong to no model: Python's, numpy's, TensorFlow's and Keras' global."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+
+
+def capture() -> dict[str, Any]:
+    """Plain data from which :func:`restore` brings all of them back."""
+    return {
+        **capture_host(),
+        "tensorflow": _operation_seeds(),
+        "tensorflow_generator": _array(_tensorflow_generator()),
+        "keras": _array(_keras_generator()),
+    }
+
+
+def restore(state: dict[str, Any]) -> None:
+    """Bring back what :func:`capture` took."""
+    seeds = _eager_context()._rng
+    if seeds is not None and state["tensorflow"] is not None:
+        seeds.setstate(state["tensorflow"])
+    if state["tensorflow_generator"] is not None:
+        import tensorflow as tf  # noqa: PLC0415 - only where it is there already
+
+        tf.random.get_global_generator().state.assign(state["tensorflow_generator"])
+    if state["keras"] is not None:
+        from keras.src.random import seed_generator  # noqa: PLC0415
+
+        # Made at its first use, drawing from Python's generator: before that one is restored.
+        seed_generator.global_seed_generator().state.assign(state["keras"])
+    restore_host(state)
+
+
+def capture_host() -> dict[str, Any]:
+    """Python's and numpy's global generators alone."""
+    return {"python": random.getstate(), "numpy": np.random.get_state(legacy=False)}
+
+
+def restore_host(state: dict[str, Any]) -> None:
+    """Bring back what :func:`capture_host` took."""
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])
+
+
+def seeded() -> bool:
+    """Whether TensorFlow's global seed is set (``keras.utils.set_random_seed`` sets it)."""
+    return _eager_context()._seed is not None
+
+
+def _eager_context() -> Any:
+    from tensorflow.python.eager import context  # noqa: PLC0415
+
+    return context.context()
+
+
+def _operation_seeds() -> Any:
+    # With a global seed, each eager operation without a seed of its own draws one from here.
+    generator = _eager_context()._rng
+    return None if generator is None or not seeded() else generator.getstate()
+
+
+def _tensorflow_generator() -> Any:
+    from tensorflow.python.ops import stateful_random_ops  # noqa: PLC0415
+
+    generator = stateful_random_ops.global_generator  # asking the public function makes one
+    return None if generator is None else generator.state
+
+
+def _keras_generator() -> Any:
+    from keras.src.backend.common import global_state  # noqa: PLC0415
+    from keras.src.random import seed_generator  # noqa: PLC0415
+
+    generator = global_state.get_global_attribute(seed_generator.GLOBAL_SEED_GENERATOR)
+    return None if generator is None else generator.state
+
+
+def _array(variable: Any) -> Any:
+    return None if variable is None else np.array(variable)

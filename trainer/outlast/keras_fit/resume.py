@@ -1,0 +1,98 @@
+"""``outlast.Resume``: the one line that makes ``model.fit`` outlast its machine."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Any
+
+import keras
+
+from outlast.keras_fit import fit_call, telling, versions
+from outlast.keras_fit.loop import Fit
+from outlast.keras_fit.passed import PassedFit
+from outlast.keras_fit.script import script_of
+from outlast.run import Run
+
+
+class Resume(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types
+    """Saves all of a ``fit`` call continuously, and continues it at the very next batch.
+
+    ::
+
+        model.fit(data, epochs=70, callbacks=[outlast.Resume()])
+
+    Where it stands in the list makes no difference; every ``fit`` call of the script that shall
+    be continued needs one. A script that is run again passes over the calls that are over, which
+    return at once with their History, and continues the one under way.
+
+    ``folder`` is where checkpoints are kept (``.outlast`` beside the script), ``outputs`` a
+    folder whose files belong to the checkpoint and are brought back with it, ``every`` the
+    seconds between saves (chosen by what a save costs). Under Outlast the job says all three.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        outputs: str | os.PathLike[str] | None = None,
+        every: float | None = None,
+    ) -> None:
+        super().__init__()
+        versions.check_backend(keras.backend.backend())
+        self._run = Run.current(folder=folder, outputs=outputs, every=every)
+        self._begun = False
+        _meet_first()
+
+    def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002
+        """Refuse what would train on without being saved."""
+        if not self._begun:
+            raise ValueError(
+                "outlast.Resume was not there when the callbacks were prepared: give fit a plain "
+                "list of callbacks, not a CallbackList"
+            )
+
+    def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002
+        """Be ready for another call."""
+        self._begun = False
+
+    def begin(self) -> None:
+        """A CallbackList with this callback in it is about to prepare its callbacks."""
+        call = fit_call.find(self)
+        if self._begun or call is None:
+            return
+        self._begun = True
+        script = script_of(self._run)
+        index = script.begun
+        script.begun += 1
+        if index == 0:
+            telling.machine(self._run)
+        if index < len(script.finished):
+            PassedFit(self._run, script, call, index)
+            return
+        if self._run.stop_requested and script.newest is not None:
+            self._run.stop(script.newest)  # between two calls: nothing happened since
+        record, script.under_way = script.under_way, None
+        Fit(self._run, script, call, record)
+
+
+def _meet_first() -> None:
+    """Have CallbackLists tell of themselves before they prepare their callbacks.
+
+    A TensorBoard ahead in the list writes its graph in ``set_model``, a CSVLogger empties its
+    file in ``on_train_begin``: in a resumed ``fit`` both have to be met before, and no method of
+    a callback is called early enough for that.
+    """
+    kind = keras.callbacks.CallbackList
+    original = kind.set_model
+    if getattr(original, "_meets_resume", False):
+        return
+
+    @functools.wraps(original)
+    def set_model(self: Any, model: Any) -> Any:
+        for callback in self.callbacks:
+            if isinstance(callback, Resume):
+                callback.begin()
+        return original(self, model)
+
+    set_model._meets_resume = True  # type: ignore[attr-defined]
+    kind.set_model = set_model

@@ -1,0 +1,105 @@
+"""All ``fit`` calls of a program, and how a checkpoint holds them.
+
+A checkpoint's state is ``{"of": "keras", "fits": [...], "fit": {...} or None}``: a record for each
+call that is over, and the one under way. Its arrays are the variables at the end of each call that
+is over (``fit0/...``), since the script's own code after it runs again and finds the model as it
+was, and those of the one under way (``now/...``). Unchanged variables are written once.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from outlast.run import Run
+from outlast.snapshot import Snapshot
+
+NOW = "now/"
+_KEPT_FITS = 8
+"""Of so many calls, the latest, the variables are kept: a loop of fits would fill the disk."""
+
+
+@dataclass
+class Finished:
+    """A ``fit`` call that is over."""
+
+    record: dict[str, Any]
+    arrays: Mapping[str, Any]
+    """Its variables; empty: no longer kept."""
+
+
+@dataclass
+class Script:
+    """The ``fit`` calls of this process, in order."""
+
+    finished: list[Finished] = field(default_factory=list)
+    """Calls that are over, in this process or before it."""
+    under_way: dict[str, Any] | None = None
+    """The record of the call that the checkpoint was taken in."""
+    begun: int = 0
+    """Calls begun in this process."""
+    newest: Snapshot | None = None
+    """The snapshot at the end of the latest call of this process."""
+
+    @property
+    def steps(self) -> int:
+        """Steps of the calls that are over."""
+        return sum(int(each.record["steps"]) for each in self.finished)
+
+    def snapshot(
+        self,
+        record: dict[str, Any] | None,
+        arrays: Mapping[str, Any],
+        *,
+        step: int,
+        metrics: Mapping[str, float],
+    ) -> Snapshot:
+        """All calls that are over, and ``record`` with ``arrays`` of the one under way."""
+        everything: dict[str, Any] = {}
+        for each in self.finished:
+            everything.update(each.arrays)
+        everything.update(arrays)
+        state = {"of": "keras", "fits": [each.record for each in self.finished], "fit": record}
+        return Snapshot(step=step, state=state, arrays=everything, metrics=metrics)
+
+    def end(self, record: dict[str, Any], arrays: Mapping[str, Any]) -> None:
+        """One more call is over."""
+        self.finished.append(Finished(record, arrays))
+        for each in self.finished[:-_KEPT_FITS]:
+            each.arrays = {}
+
+
+_scripts: weakref.WeakKeyDictionary[Run, Script] = weakref.WeakKeyDictionary()
+
+
+def script_of(run: Run) -> Script:
+    """The one of ``run``, made from its checkpoint at the first call.
+
+    Raises ValueError if the checkpoint is not one of ``model.fit``.
+    """
+    if run not in _scripts:
+        script = Script()
+        loaded = run.resumed
+        if loaded is not None:
+            state = loaded.state
+            if not isinstance(state, dict) or state.get("of") != "keras":
+                raise ValueError(
+                    f"checkpoint {loaded.id} was not saved by outlast.Resume: go on with the "
+                    "program that saved it, or begin anew in an empty folder"
+                )
+            names = list(loaded.arrays)
+            for index, record in enumerate(state["fits"]):
+                mine = [name for name in names if name.startswith(prefix_of(index))]
+                script.finished.append(
+                    Finished(record, {name: loaded.arrays[name] for name in mine})
+                )
+            script.under_way = state["fit"]
+        _scripts[run] = script
+    return _scripts[run]
+
+
+def prefix_of(index: int) -> str:
+    """Of the names of the arrays of the call with this number, once it is over."""
+    return f"fit{index}/"

@@ -1,0 +1,75 @@
+"""What kind of training data a ``fit`` call has, and what has to be told about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from outlast.keras_fit import data_order, randomness
+from outlast.keras_fit.data import Data
+from outlast.keras_fit.data_python import Batches, Generator
+from outlast.keras_fit.data_tensors import Arrays, Distributed, Pipeline, Replayed
+from outlast.keras_fit.fit_call import FitCall
+from outlast.keras_fit.inspect_data import Finding, inspect
+
+_GENERATOR = Finding(
+    "generator",
+    False,
+    "the data come from a Python generator, which can only be read from its start: a resume draws "
+    "and drops all batches read before, and is exact only if the generator yields the same again; "
+    "write a keras.utils.PyDataset, or Dataset.range(n) with a map that loads element i",
+)
+# Told of a pipeline in general; found again here, at no cost, by what data_order does.
+_SOLVED = frozenset({"shuffle-chain", "shuffle-repeat"})
+_TOO_LARGE = frozenset({"shuffle-large", "cache-large"})
+
+
+@dataclass(frozen=True)
+class Source:
+    """The data of a call."""
+
+    data: Data
+    findings: list[Finding]
+
+
+def source_of(call: FitCall, position: dict[str, Any] | None) -> Source:
+    """The data of ``call``; ``position`` is what the checkpoint says of them, if it does."""
+    iterator = call.epoch_iterator
+    adapter = iterator.data_adapter
+    dataset = iterator._distributed_dataset
+    strategy = call.model._distribute_strategy
+    match type(adapter).__name__:
+        case "ArrayDataAdapter":
+            own = "seed" in position["data"] if position else not randomness.seeded()
+            if adapter._shuffle and own:
+                return Source(Arrays(adapter, strategy), [])
+            return Source(Replayed(dataset), [])
+        case "PyDatasetAdapter" if strategy is None:
+            return Source(Batches(adapter, dataset), [])
+        case "TFDatasetAdapter" if type(dataset).__name__.startswith("Distributed"):
+            if not hasattr(adapter._dataset, "element_spec"):
+                return Source(Replayed(dataset), [])
+            findings = inspect(adapter._dataset)
+            return Source(Distributed(dataset, adapter._dataset), _open(findings, set()))
+        case "TFDatasetAdapter":
+            return _pipeline(dataset, drains=iterator.steps_per_epoch is None)
+        case _:
+            return Source(Generator(dataset), [_GENERATOR])
+
+
+def _pipeline(dataset: Any, *, drains: bool) -> Source:
+    findings = inspect(dataset)
+    codes = {finding.code for finding in findings}
+    shuffles = data_order.shuffles_of(dataset)
+    seeded = "shuffle-unseeded" not in codes
+    draws = "generator" in codes or (seeded and bool(codes & _TOO_LARGE))
+    solved = set(_SOLVED)
+    if any(each.when == "late" for each in shuffles):
+        draws, solved = True, solved - {"shuffle-chain"}
+    if any(each.when == "repeated" for each in shuffles) and drains:
+        solved -= {"shuffle-repeat"}
+    return Source(Pipeline(dataset, draws=draws), _open(findings, solved))
+
+
+def _open(findings: list[Finding], solved: set[str]) -> list[Finding]:
+    return [finding for finding in findings if finding.code not in solved]

@@ -1,0 +1,86 @@
+"""What a person is told: before the first step, what a resume cannot bring back or will cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from outlast.fingerprint import differences, fingerprint
+from outlast.keras_fit import build, callbacks_state
+from outlast.keras_fit.inspect_data import Finding
+from outlast.run import Run
+
+
+class OtherMachineError(RuntimeError):
+    """Only equal machines are allowed, and this one is not equal."""
+
+
+def machine(run: Run) -> None:
+    """What differs from the machine and the versions that the checkpoint was written with.
+
+    Raises :class:`OtherMachineError` if the job demands an equal one.
+    """
+    loaded = run.resumed
+    if loaded is None:
+        return
+    found = differences(loaded.manifest.fingerprint, fingerprint())
+    if not found:
+        return
+    text = "; ".join(found)
+    if run.environment.strict:
+        told = (
+            f"checkpoint {loaded.id} can only go on with equal bits on an equal machine: {text}. "
+            "The job says exact: strict; run it on such a machine, or say exact: best"
+        )
+        run.note("error", "machine-differs", told)
+        raise OtherMachineError(told)
+    run.note(
+        "warning",
+        "machine-differs",
+        f"training goes on from the same state, but numbers may differ in their last bits: {text}; "
+        "say exact: strict to have equal machines only",
+    )
+
+
+def before_first_step(
+    run: Run, findings: Iterable[Finding], callbacks: Iterable[Any], graph: Any
+) -> None:
+    """All that is known once the step is traced."""
+    for finding in findings:
+        run.note("info" if finding.exact else "warning", finding.code, _sentence(finding.text))
+    operations = build.random_operations(graph)
+    if operations:
+        run.note(
+            "warning",
+            "random-step",
+            f"the training step draws random numbers whose state cannot be read "
+            f"({', '.join(sorted(operations))}): after a resume they are others; use "
+            "keras.random.* with a keras.random.SeedGenerator, or Keras' layers.",
+        )
+    for kind, names in callbacks_state.strange(callbacks):
+        run.note(
+            "warning",
+            "callback-state",
+            f"{kind} keeps what cannot be saved ({', '.join(names[:5])}): it begins anew after a "
+            "resume; keep plain data or arrays in attributes, or give it get_state() and "
+            "set_state(state).",
+        )
+
+
+def loss(run: Run, logs: Mapping[str, float]) -> bool:
+    """That the loss is not finite, if so; whether it is."""
+    value = logs.get("loss", 0.0)
+    wrong = not math.isfinite(value)
+    if wrong:
+        run.note(
+            "warning",
+            "loss-not-finite",
+            f"the loss is {value}: training goes on, but its weights may be worthless; lower the "
+            "learning rate, or clip gradients.",
+        )
+    return wrong
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else text + "."
