@@ -37,20 +37,37 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"127.0.0.1:{port}"
 
 
-@pytest.fixture(scope="session")
-def image(engine: docker.DockerClient, registry: str) -> Iterator[str]:
-    """The scikit-learn image, pushed to the registry and not here any more."""
-    reference = f"{registry}/outlast/sklearn:1"
-    engine.images.get("outlast-ci/sklearn").tag(reference)
-    for line in engine.api.push(reference, stream=True, decode=True):
+@contextlib.contextmanager
+def pushed(engine: docker.DockerClient, image: str, repository: str) -> Iterator[str]:
+    """``image``, pushed to ``repository`` of a registry and not here under that name any more."""
+    engine.images.get(image).tag(repository, "1")
+    for line in engine.api.push(repository, "1", stream=True, decode=True):
         assert "error" not in line, line
-    engine.images.remove(reference)
-    yield reference
-    for found in engine.images.list(f"{registry}/outlast/sklearn"):
-        for name in [*found.tags, *found.attrs["RepoDigests"]]:
-            if name.startswith(registry):
+    engine.images.remove(f"{repository}:1")
+    yield f"{repository}:1"
+    for found in engine.images.list(repository):
+        for reference in [*found.tags, *found.attrs["RepoDigests"]]:
+            if reference.startswith(repository):
                 with contextlib.suppress(docker.errors.NotFound):
-                    engine.images.remove(name, force=True)
+                    engine.images.remove(reference, force=True)
+
+
+@pytest.fixture(scope="session")
+def small_image(engine: docker.DockerClient, registry: str) -> Iterator[str]:
+    """An image without a file in it, which can be pulled in no time."""
+    name = f"outlast-ci/empty-{secrets.token_hex(4)}"
+    nothing = bytes(10240)  # the end of a tar file
+    engine.api.import_image_from_data(nothing, repository=name)
+    with pushed(engine, name, f"{registry}/outlast/empty") as reference:
+        engine.images.remove(name)
+        yield reference
+
+
+@pytest.fixture(scope="session")
+def sklearn_image(engine: docker.DockerClient, registry: str) -> Iterator[str]:
+    """Python with scikit-learn and outlast."""
+    with pushed(engine, "outlast-ci/sklearn", f"{registry}/outlast/sklearn") as reference:
+        yield reference
 
 
 @pytest.fixture

@@ -30,21 +30,14 @@ def runtime() -> DockerRuntime:
     return DockerRuntime()
 
 
-@pytest.fixture(scope="module")
-def pulled(runtime: DockerRuntime, image: str) -> str:
-    digest = runtime.prepare(image)
-    assert digest is not None
-    return digest
-
-
 @pytest.fixture
-def work(folders: Path, machine: str, pulled: str) -> Work:
+def work(folders: Path, machine: str) -> Work:
     return Work(
         job="digits",
         machine=machine,
         launch=1,
         attempt=1,
-        image=pulled,
+        image="outlast-ci/sklearn",
         command=("true",),
         env={},
         scratch=folders / "scratch",
@@ -76,34 +69,33 @@ def wait_for(what: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_a_tag_becomes_its_digest_and_stays_it(runtime: DockerRuntime, image: str) -> None:
-    digest = runtime.prepare(image)
-    assert digest is not None
-    assert digest.startswith(image.removesuffix(":1") + "@sha256:")
-    assert runtime.prepare(digest) == digest
-
-
-def test_a_digest_that_is_not_here_is_pulled(
-    runtime: DockerRuntime, engine: docker.DockerClient, pulled: str
+def test_a_tag_becomes_its_digest_and_stays_it(
+    runtime: DockerRuntime, engine: docker.DockerClient, small_image: str
 ) -> None:
-    engine.images.remove(pulled, force=True)
-    assert runtime.prepare(pulled) == pulled
+    digest = runtime.prepare(small_image)
+    assert digest is not None
+    assert digest.startswith(small_image.removesuffix(":1") + "@sha256:")
+    assert runtime.prepare(digest) == digest
+    engine.images.remove(small_image, force=True)  # with its last name it goes
+    assert engine.images.list(name=digest.split("@", maxsplit=1)[0]) == []
+    assert runtime.prepare(digest) == digest  # pulled again
 
 
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
         (None, "names no image"),
-        ("{registry}/outlast/sklearn:2", "cannot be pulled.*manifest unknown.*correct `image:`"),
+        ("{registry}/outlast/empty:2", "cannot be pulled.*manifest unknown.*correct `image:`"),
         ("{registry}/other:1", "cannot be pulled.*correct `image:`"),
         ("Not An Image", "invalid reference format"),
     ],
 )
 def test_an_image_that_does_not_exist_is_told(
-    runtime: DockerRuntime, registry: str, image: str, reference: str | None, message: str
+    runtime: DockerRuntime, small_image: str, reference: str | None, message: str
 ) -> None:
+    image = reference and reference.format(registry=small_image.split("/", maxsplit=1)[0])
     with pytest.raises(CannotStartError, match=message) as caught:
-        runtime.prepare(reference and reference.format(registry=registry))
+        runtime.prepare(image)
     assert caught.value.cause == "image"
     assert "\n" not in str(caught.value)
 
