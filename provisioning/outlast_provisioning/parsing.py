@@ -21,6 +21,7 @@ from outlast_provisioning.jobfile import NOT_YET, VERSION, JobFile
 
 MAX_BYTES = 1 << 20
 _MAX_NODES = 20_000
+_MAX_DEPTH = 20
 _EMPTY = "must not be empty"
 
 Path_ = tuple[str | int, ...]
@@ -93,7 +94,7 @@ def parse_job(text: bytes, *, file: str) -> tuple[JobFile, Places]:
         raise BadJobError([f"{file}:1: not YAML: {error!s:.200}".replace("\n", " ")]) from error
     if not isinstance(root, yaml.MappingNode):
         raise BadJobError([f"{file}:1: a job file is a list of fields, like `name: digits`"])
-    data = _Plain(lines, complaints).mapping(root, ())
+    data = _Plain(file, lines, complaints).mapping(root, ())
     places = Places(file, lines)
     if complaints:
         raise places.error(complaints)
@@ -113,7 +114,8 @@ def parse_job(text: bytes, *, file: str) -> tuple[JobFile, Places]:
 class _Plain:
     """YAML nodes to plain data; notes lines, and complains of keys given twice."""
 
-    def __init__(self, lines: dict[Path_, int], complaints: list[Complaint]) -> None:
+    def __init__(self, file: str, lines: dict[Path_, int], complaints: list[Complaint]) -> None:
+        self._file = file
         self._lines = lines
         self._complaints = complaints
         self._constructor = yaml.SafeLoader("")
@@ -136,11 +138,14 @@ class _Plain:
 
     def _any(self, node: yaml.Node, path: Path_) -> Any:
         self._left -= 1
+        line = node.start_mark.line + 1
         if self._left < 0:
-            raise BadJobError([f"line {node.start_mark.line + 1}: too many values in one job file"])
+            raise BadJobError([f"{self._file}:{line}: too many values for a job file"])
+        if len(path) > _MAX_DEPTH:
+            raise BadJobError([f"{self._file}:{line}: nested too deeply to be a job file"])
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path)
-        self._lines.setdefault(path, node.start_mark.line + 1)
+        self._lines.setdefault(path, line)
         if isinstance(node, yaml.SequenceNode):
             return [self._any(item, (*path, index)) for index, item in enumerate(node.value)]
         try:

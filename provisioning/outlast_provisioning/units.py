@@ -43,7 +43,7 @@ def parse_duration(value: Any) -> float:
     if match is None:
         raise ValueError(f"write a number and a unit, like 30s, 10m, 12h or 7d, not {value!r:.50}")
     seconds = float(match[1]) * _SECONDS[match[2]]
-    if not 0 < seconds <= 3660 * 86400.0:
+    if not 0.001 <= seconds <= 3660 * 86400.0:
         raise ValueError(f"{value} is not a possible duration")
     return seconds
 
@@ -60,7 +60,7 @@ def parse_duration_or_auto(value: Any) -> float | None:
 
 def duration_text(seconds: float | None) -> str:
     """The text that :func:`parse_duration_or_auto` reads as ``seconds``."""
-    return "auto" if seconds is None else f"{seconds:.12g}s"
+    return "auto" if seconds is None else f"{repr(seconds).removesuffix('.0')}s"
 
 
 def for_people(seconds: float | None) -> str:

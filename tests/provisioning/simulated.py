@@ -1,4 +1,4 @@
-"""A store and a cloud in memory, and daemons that do what they must: for tests of the controller."""
+"""A store and a cloud in memory, and daemons that do what they must."""
 
 from __future__ import annotations
 

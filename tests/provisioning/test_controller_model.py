@@ -135,7 +135,7 @@ class Story(RuleBasedStateMachine):
             for one in self.daemons.attempts()
         )
         counted = self.counted_on()
-        waits = self.cloud.full or decide(self.look(0)) == () and self.look(0).offer is None
+        waits = self.cloud.full or self.look(0).offer is None
         assert len(counted) == (0 if over else 1) or (waits and not counted)
 
     def outcome(self, attempt: int) -> str:

@@ -1,0 +1,230 @@
+"""What only local machines have: a tree of processes, a supervisor, a metadata endpoint."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from outlast_agent.spec import JobSpec
+from outlast_provisioning.providers import processes
+from outlast_provisioning.providers.base import Pool, Request
+from outlast_provisioning.providers.local import LocalProvider
+from outlast_provisioning.providers.local_folder import MachineFolder
+from outlast_provisioning.providers.local_vm import MACHINE_VARIABLE
+from provisioning.live.jobs import NAME, Place
+
+QUERY = "/metadata/scheduledevents?api-version=2020-07-01"
+HEADERS = {"Metadata": "true"}
+
+
+@pytest.fixture
+def provider(tmp_path: Path) -> Iterator[LocalProvider]:
+    made = LocalProvider(tmp_path / "home")
+    yield made
+    for machine in made.list():
+        made.delete(machine.name)
+
+
+def ask(provider: LocalProvider, tmp_path: Path, grace: float = 30.0) -> MachineFolder:
+    spec = JobSpec(
+        job="digits",
+        launch=1,
+        machine="digits-1",
+        store=f"file://{tmp_path / 'store'}",
+        runtime="process",
+        command=("sleep", "1000"),
+    )
+    pool = Pool(provider="local", grace_seconds=grace)
+    provider.ask(Request("digits-1", pool, spec, 600))
+    return MachineFolder(tmp_path / "home" / "local" / "digits-1")
+
+
+def endpoint(folder: MachineFolder) -> str:
+    found = folder.supervised()
+    assert found is not None
+    return found.endpoint
+
+
+def events(url: str) -> list[dict[str, str]]:
+    answer = httpx.get(url + QUERY, headers=HEADERS, trust_env=False)
+    assert answer.status_code == 200
+    return list(answer.json()["Events"])
+
+
+def until(condition: object, seconds: float = 10.0) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_the_endpoint_is_like_azures(provider: LocalProvider, tmp_path: Path) -> None:
+    url = endpoint(ask(provider, tmp_path))
+
+    def get(path: str = QUERY, **headers: str) -> int:
+        return httpx.get(url + path, headers=headers, trust_env=False).status_code
+
+    assert get(Metadata="true") == 200
+    assert get() == 400
+    assert get(Metadata="true", **{"X-Forwarded-For": "10.0.0.1"}) == 400
+    assert get("/metadata/scheduledevents", Metadata="true") == 400
+    assert get("/metadata/scheduledevents?api-version=1999-01-01", Metadata="true") == 400
+    assert get("/metadata/instance", Metadata="true") == 404
+    assert httpx.put(url + QUERY, headers=HEADERS, trust_env=False).status_code == 405
+    for body in (b"", b"[]", b"{", b'{"StartRequests": [{}]}', b"[" * 50000):
+        answer = httpx.post(url + QUERY, headers=HEADERS, content=body, trust_env=False)
+        assert answer.status_code == 400, body
+    assert events(url) == []
+
+
+def test_a_notice_is_published_then_withdrawn(provider: LocalProvider, tmp_path: Path) -> None:
+    url = endpoint(ask(provider, tmp_path, grace=30.0))
+    before = httpx.get(url + QUERY, headers=HEADERS, trust_env=False).json()["DocumentIncarnation"]
+    provider.evict("digits-1")
+    until(lambda: events(url))
+    answer = httpx.get(url + QUERY, headers=HEADERS, trust_env=False)
+    (event,) = answer.json()["Events"]
+    assert answer.json()["DocumentIncarnation"] > before
+    assert (event["EventType"], event["EventStatus"]) == ("Preempt", "Scheduled")
+    assert event["Resources"] == ["digits-1"]
+    assert event["NotBefore"].endswith("GMT")
+    not_before = email.utils.parsedate_to_datetime(event["NotBefore"])
+    said = email.utils.parsedate_to_datetime(answer.headers["Date"])
+    assert 28 <= (not_before - said).total_seconds() <= 30
+    provider.evict("digits-1")  # once more changes nothing
+    time.sleep(0.2)
+    assert [one["EventId"] for one in events(url)] == [event["EventId"]]
+    provider.cancel_notice("digits-1")
+    until(lambda: not events(url))
+    assert provider.list()[0].state == "running"
+
+
+def test_acknowledged_the_machine_goes_at_once(provider: LocalProvider, tmp_path: Path) -> None:
+    folder = ask(provider, tmp_path, grace=600.0)
+    url = endpoint(folder)
+    provider.evict("digits-1")
+    until(lambda: events(url))
+    body = {"StartRequests": [{"EventId": events(url)[0]["EventId"]}]}
+    began = time.monotonic()
+    answer = httpx.post(url + QUERY, headers=HEADERS, json=body, trust_env=False)
+    assert answer.status_code == 200
+    until(lambda: provider.list()[0].state == "gone")
+    assert time.monotonic() - began < 5
+    assert not folder.disk.exists()
+
+
+SPREADS = """
+import os, subprocess, sys, time
+# A grandchild in a session of its own, whose parent is gone; one that ignores signals;
+# and one that forgets its environment.
+subprocess.Popen(
+    [sys.executable, "-c", "import os, time\\nif os.fork() == 0:\\n os.setsid()\\n time.sleep(999)"]
+)
+subprocess.Popen(
+    [sys.executable, "-c", "import signal as s, time\\ns.signal(15, s.SIG_IGN)\\ntime.sleep(999)"]
+)
+subprocess.Popen(["/bin/sleep", "999"], env={}, start_new_session=True)
+time.sleep(0.5)
+open(os.environ["STEPS"], "w").write("1 1\\n")
+time.sleep(999)
+"""
+
+
+def below(provider: LocalProvider, place: Place) -> set[processes.Process]:
+    (machine,) = provider.list()
+    found = MachineFolder(place.home / "local" / machine.name).supervised()
+    assert found is not None
+    there = [processes.find(pid) for pid in processes.descendants(found.pid)]
+    return {process for process in there if process is not None}
+
+
+def test_no_descendant_survives_an_eviction(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.submit(place.write(SPREADS))
+    try:
+        with place.controller():
+            place.wait(place.steps, "the script")
+        tree = below(place.provider, place)
+        assert len(tree) >= 5  # daemon, wrapper, script, and its three
+        place.provider.evict(place.training_machine(), notice=False)
+        until(lambda: place.provider.list()[0].state == "gone")
+        assert [process for process in tree if processes.alive(process)] == []
+    finally:
+        for machine in place.provider.list():
+            place.provider.delete(machine.name)
+
+
+def test_a_killed_supervisor_leaves_nothing_running(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.submit(place.write(SPREADS.replace("env={}, ", "")))
+    try:
+        with place.controller():
+            place.wait(place.steps, "the script")
+        tree = below(place.provider, place)
+        (machine,) = place.provider.list()
+        found = MachineFolder(place.home / "local" / machine.name).supervised()
+        assert found is not None
+        os.kill(found.pid, signal.SIGKILL)
+        until(lambda: not processes.alive(found.supervisor))
+        assert [one.state for one in place.provider.list()] == ["gone"]
+        assert [process for process in tree if processes.alive(process)] == []
+        assert place.training_machine().startswith(NAME)
+    finally:
+        for machine in place.provider.list():
+            place.provider.delete(machine.name)
+
+
+def test_the_daemon_is_started_again(provider: LocalProvider, tmp_path: Path) -> None:
+    folder = ask(provider, tmp_path)
+    found = folder.supervised()
+    assert found is not None
+
+    def daemon() -> set[int]:
+        there = {one.pid for one in processes.with_variable(MACHINE_VARIABLE, "digits-1")}
+        return there & set(processes.descendants(found.pid))
+
+    until(daemon)
+    (first,) = daemon()
+    os.kill(first, signal.SIGKILL)
+    until(lambda: daemon() - {first})
+
+
+def test_stopped_and_started_it_is_another_boot(provider: LocalProvider, tmp_path: Path) -> None:
+    folder = ask(provider, tmp_path)
+    before = folder.supervised()
+    assert before is not None
+    os.kill(before.pid, signal.SIGKILL)
+    until(lambda: not processes.alive(before.supervisor))
+    folder.write(type(before)(before.pid, before.start, "stopped", before.boot_id, before.endpoint))
+    assert provider.list()[0].state == "stopped"
+    provider.start("digits-1")
+    after = folder.supervised()
+    assert after is not None
+    assert provider.list()[0].state == "running"
+    assert after.boot_id != before.boot_id
+
+
+def test_a_pid_that_was_used_again_is_not_killed() -> None:
+    mine = processes.me()
+    processes.kill(processes.Process(mine.pid, mine.start + 1))
+    assert processes.alive(mine)
+
+
+def test_no_spec_holds_what_the_environment_does(provider: LocalProvider, tmp_path: Path) -> None:
+    os.environ["SOME_TOKEN"] = "very-secret"
+    try:
+        folder = ask(provider, tmp_path)
+    finally:
+        del os.environ["SOME_TOKEN"]
+    for path in folder.path.rglob("*.json"):
+        assert "very-secret" not in path.read_text()
+    assert json.loads(folder.spec.read_text())["watcher"]["endpoint"] == endpoint(folder)

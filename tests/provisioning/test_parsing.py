@@ -1,0 +1,142 @@
+# ruff: noqa: E501 - a table of messages, each as a person sees it
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from outlast_provisioning.jobfile import JobFile, json_schema
+from outlast_provisioning.parsing import BadJobError, parse_job, read_job_file
+
+GOOD = """\
+version: 1
+name: digits
+code: .
+command: [python, train.py, --epochs, "70"]
+env: {TF_CPP_MIN_LOG_LEVEL: "2"}
+store: file:///srv/outlast
+inputs: [{from: "s3://datasets/cats.zip", to: /data, how: copy, unpack: true}]
+resources: {gpus: 1, cpus: 4, memory: 16GiB, disk: 100GiB, shm: 2GiB}
+pools:
+  - {provider: local, grace: 10s}
+checkpoint: {every: auto, durable_every: 30s, keep: 3, max_overhead: 1%, exact: best}
+retries: {failures: 3}
+max_lifetime: 7d
+"""
+
+
+def test_the_whole_form() -> None:
+    job, _ = parse_job(GOOD.encode(), file="job.yaml")
+    assert job.command == ("python", "train.py", "--epochs", "70")
+    assert job.resources.memory == 16 << 30
+    assert job.inputs[0].source == "s3://datasets/cats.zip"
+    assert job.checkpoint.every is None
+    assert job.checkpoint.durable_every == 30
+    assert job.max_lifetime == 7 * 86400
+
+
+def test_stored_and_read_again_it_is_the_same() -> None:
+    job, _ = parse_job(GOOD.encode(), file="job.yaml")
+    assert JobFile.model_validate_json(job.model_dump_json()) == job
+
+
+def complaints(text: str) -> list[str]:
+    with pytest.raises(BadJobError) as caught:
+        parse_job(text.encode(), file="job.yaml")
+    assert all("\n" not in line for line in caught.value.lines)
+    return caught.value.lines
+
+
+def changed(old: str, new: str) -> str:
+    assert old in GOOD
+    return GOOD.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (changed("checkpoint:", "chekpoint:"), "11: chekpoint: unknown field; did you mean checkpoint?"),
+        (changed("gpus", "gpu"), "8: resources.gpu: unknown field; did you mean gpus?"),
+        (changed("retries: {failures: 3}", "keep: 3"), "12: keep: unknown field here; it belongs at checkpoint.keep"),
+        (changed("name: digits\n", ""), "1: name: missing; write for example `name: digits`"),
+        (changed("provider: local, ", ""), "10: pools[0].provider: missing; write for example `provider: local`"),
+        (changed("name: digits", "name: My Digits"), "2: name: must be lower-case letters, digits and hyphens, at most 63: my-digits, say"),
+        (changed('"70"', "70"), '4: command[3]: must be text: write "70" in quotes'),
+        (changed('"2"', "2"), '5: env.TF_CPP_MIN_LOG_LEVEL: must be text: write "2" in quotes'),
+        (changed('"2"', "on"), '5: env.TF_CPP_MIN_LOG_LEVEL: must be text: write "true" in quotes'),
+        (changed("16GiB", "16"), "8: resources.memory: write a number and a unit, like 16GiB or 500MB, not 16"),
+        (changed("7d", "7 days"), "13: max_lifetime: write a number and a unit, like 30s, 10m, 12h or 7d, not '7 days'"),
+        (changed("1%", "5%"), "11: checkpoint.max_overhead: this version keeps saving below 1% and takes no other bound: remove the line"),
+        (changed("exact: best", "exact: yes"), "11: checkpoint.exact: must be 'best' or 'strict', not True"),
+        (changed("how: copy", "how: mount"), "7: inputs[0].how: this version does not mount inputs yet: write copy"),
+        (changed("retries:", "deadline: 3d\nretries:"), "12: deadline: this version does not do deadlines yet: remove the line"),
+        (changed("retries:", "secrets: {A: b}\nretries:"), "12: secrets: this version does not do secrets resolved on the machine yet: remove the line"),
+        (changed("grace: 10s", "sizes: [a]"), "10: pools[0].sizes: this version does not do machine sizes yet: remove the line"),
+        (changed("version: 1", "version: 2"), "1: version: version 2 is newer than this Outlast reads (1): update outlast"),
+        (changed("gpus: 1", "gpus: 1.5"), "8: resources.gpus: input should be a valid integer, not 1.5"),
+        (changed("name: digits", "name: digits\nname: other"), "3: name: given twice: remove one"),
+        (changed("  - {provider: local, grace: 10s}", "  local"), "9: pools: must be a list: [{provider: local}]"),
+        (changed("[python, train.py, --epochs, \"70\"]", "[]"), "4: command: must not be empty"),
+        (changed("{TF_CPP_MIN_LOG_LEVEL: \"2\"}", "{OUTLAST_JOB: \"2\"}"), "5: env: OUTLAST_JOB is set by Outlast: choose another name"),
+    ],
+)  # fmt: skip
+def test_one_fault_is_one_line_that_says_what_to_do(text: str, line: str) -> None:
+    assert complaints(text) == [f"job.yaml:{line}"]
+
+
+def test_all_faults_are_told_at_once_in_the_order_of_the_file() -> None:
+    text = GOOD.replace("gpus: 1", "gpus: many").replace("name: digits", "name: NO")
+    text = text.replace("7d", "7")
+    assert [int(line.split(":")[1]) for line in complaints(text)] == [2, 8, 13]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "- a\n- b\n", "just text", "a: [", "\x00", "? [a]\n: b", "<<: {a: b}", "a: !!python/object:os.system x"],
+)  # fmt: skip
+def test_what_is_no_job_file(text: str) -> None:
+    (first, *_) = complaints(text)
+    assert first.startswith("job.yaml:1: ")
+
+
+def test_a_file_that_means_harm_is_refused_quickly() -> None:
+    bomb = "a: &a [x,x,x,x,x,x,x,x,x,x]\n"
+    for letter in "bcdefgh":
+        before = chr(ord(letter) - 1)
+        bomb += f"{letter}: &{letter} [{','.join([f'*{before}'] * 10)}]\n"
+    assert "too many" in complaints(bomb)[0]
+    assert "nested too deeply" in complaints("[" * 20000)[0]
+    assert "nested too deeply" in complaints("a: &a [*a]")[0]
+    assert "longer than" in complaints("#" * (2 << 20))[0]
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(BadJobError, match=r"none\.yaml: cannot be read: No such file"):
+        read_job_file(tmp_path / "none.yaml")
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_nothing_but_a_complaint_comes_of_nonsense(data: bytes) -> None:
+    with pytest.raises(BadJobError):
+        parse_job(data, file="job.yaml")
+
+
+def test_the_published_schema_is_current() -> None:
+    path = Path(__file__).parents[2] / "docs" / "job.schema.json"
+    assert json.loads(path.read_text()) == json_schema(), (
+        "run: python -c 'import json; from outlast_provisioning.jobfile import json_schema; "
+        "print(json.dumps(json_schema(), indent=1))' > docs/job.schema.json"
+    )
+
+
+def test_the_schema_takes_what_the_parser_takes() -> None:
+    value = yaml.safe_load(GOOD)
+    jsonschema.Draft202012Validator(json_schema()).validate(value)
+    for wrong in ({**value, "name": "NO"}, {**value, "pools": []}, {**value, "more": 1}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.Draft202012Validator(json_schema()).validate(wrong)
