@@ -302,7 +302,7 @@ class Attempt:
 
 def _cadence(checkpoint: CheckpointSpec) -> dict[str, str]:
     """How to save, as ``outlast.environment`` reads it."""
-    found = {"OUTLAST_EXACT": checkpoint.exact}
+    found: dict[str, str] = {"OUTLAST_EXACT": checkpoint.exact}
     if checkpoint.every_seconds is not None:
         found["OUTLAST_EVERY"] = str(checkpoint.every_seconds)
     return found

@@ -97,8 +97,7 @@ def step(state: State, event: Event) -> Step:
         case "claiming", ClaimWon(attempt, now):
             return _claimed(replace(state, attempt=attempt), now)
         case "claiming", ClaimLost():
-            acknowledge = () if state.notice is None else (Acknowledge(state.notice),)
-            return replace(state, phase="standing-by", verdict=None), acknowledge
+            return replace(state, phase="standing-by", verdict=None), ()
 
         # Towards training.
         case "adopting", Adopted(True, now):
@@ -266,7 +265,9 @@ def _notice(state: State, notice: Notice, now: float) -> Step:
         case "preparing" if state.attempt is not None:
             return _claimed(state, now)
         case "preparing" | "standing-by":
-            return state, () if known else (Acknowledge(notice),)  # nothing here to save
+            # Nothing to save, as far as is known: the store may not have been read yet, so
+            # this is not acknowledged. It runs out by itself.
+            return state, ()
         case "restoring":
             return state, () if known else (*publish(state, now), Abandon())
         case _:

@@ -23,16 +23,16 @@ def stop(
 ) -> Step:
     """Begin to stop what runs; ``deadline`` is when the machine, or our patience, is gone."""
     assert state.attempt is not None
-    if why == "notice":
-        assert state.notice is not None
-        notice, published = state.notice, publish(state, now)
-    else:
+    notice = state.notice
+    if why != "notice":
+        if notice is not None:
+            deadline = min(deadline, notice.deadline_monotonic)
         notice = Notice(why, "stop", max(0.0, deadline - now), deadline, "")
-        published = ()
+    assert notice is not None
     plan = budget.schedule(now, deadline, announced=state.announced)
     stopping = replace(state, phase="stopping", stop=Stop(why, text, deadline, plan))
     after, pushed = push(stopping, now)
-    return after, (Tell(state.attempt, notice), *published, *pushed)
+    return after, (Tell(state.attempt, notice), *publish(state, now), *pushed)
 
 
 def hurry(state: State, notice: Notice, now: float) -> Step:

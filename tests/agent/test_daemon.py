@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from agent.daemon_kit import JOB, TRAIN, Cluster, cluster, until
 
+from agent.daemon_kit import JOB, TRAIN, Cluster, cluster, until
 from outlast_agent import layout, records
 
 STEPS = 60
@@ -272,7 +272,7 @@ def test_status_without_the_store_or_the_daemon(world):
 
 def test_one_daemon_for_one_root(world):
     vm = world.launch(1, train(world, pause=0.1))
-    until(lambda: (vm.root / "status.json").exists())
+    until((vm.root / "status.json").exists)
     second = agent("run", "--spec", str(vm.spec), "--root", str(vm.root))
     assert second.returncode == 2
     assert "another daemon works in" in second.stderr

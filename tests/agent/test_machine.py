@@ -1,0 +1,405 @@
+"""The machine's life: a random world answers its effects, and what must never be never is."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from outlast.notice import Notice
+from outlast_agent import claim, effects, events, machine
+from outlast_agent.outcome import Ending
+from outlast_agent.state import IDLE_SECONDS, OVERTIME
+
+LIFETIME = 10_000.0
+
+rarely = st.integers(0, 7).map(lambda number: number == 5)
+"""Most runs should get somewhere before something ends them."""
+
+
+def notice(now: float, seconds: float = 30.0, reason: str = "preempt", id_: str = "n1") -> Notice:
+    return Notice(id_, reason, seconds, now + seconds, "")
+
+
+class World(RuleBasedStateMachine):
+    """Whatever the machine asks for is answered, in any order, with any answer there can be;
+    notices, verdicts and time come as they like."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 100.0
+        self.asked: list[effects.Effect] = []
+        self.running: int | None = None
+        self.claimed: set[int] = set()
+        self.recorded: dict[int, Ending] = {}
+        self.published: set[int] = set()
+        self.off = False
+        self.final: claim.Leave | None = None
+        self.highest = 0
+        self.own: int | None = None
+        self.state, todo = machine.begin(self.now, lifetime_left=LIFETIME)
+        self.do(todo)
+
+    def do(self, todo: tuple[effects.Effect, ...]) -> None:
+        for effect in todo:
+            assert not self.off, f"{effect} after the machine has gone"
+            match effect:
+                case effects.Start(attempt):
+                    assert self.running is None
+                    assert self.state.notice is None
+                    assert self.state.leave is None
+                    assert attempt in self.claimed
+                    assert attempt not in self.recorded
+                case effects.Record(attempt, ending):
+                    assert self.running is None, "an end while the command runs"
+                    assert attempt not in self.recorded, "two ends of one attempt"
+                    self.recorded[attempt] = ending
+                case effects.Acknowledge():
+                    assert self.running is None, "the cloud may take the machine while it trains"
+                    assert self.own in self.recorded, "nothing was saved"
+                case effects.Publish(attempt):
+                    assert attempt in self.claimed
+                    self.published.add(attempt)
+                case effects.Tell() | effects.Terminate() | effects.Kill():
+                    assert self.running is not None
+                case effects.Adopt(attempt) | effects.Restore(attempt):
+                    assert attempt not in self.recorded
+                case effects.Claim(attempt):
+                    assert attempt > self.highest
+                    assert self.state.notice is None
+                case effects.PowerOff():
+                    self.off = True
+            self.asked.append(effect)
+
+    def step(self, event: events.Event) -> None:
+        self.state, todo = machine.step(self.state, event)
+        self.do(todo)
+
+    def take(self, kind: type) -> effects.Effect | None:
+        for index, effect in enumerate(self.asked):
+            if isinstance(effect, kind):
+                return self.asked.pop(index)
+        return None
+
+    def has(self, kind: type) -> bool:
+        return any(isinstance(effect, kind) for effect in self.asked)
+
+    # Answers.
+
+    @precondition(lambda self: self.has(effects.SetUp))
+    @rule(fails=rarely)
+    def set_up(self, fails: bool) -> None:
+        self.take(effects.SetUp)
+        ending = Ending("setup-failed", "image", "no such image")
+        self.step(events.NotReady(ending, self.now) if fails else events.Ready(self.now))
+
+    @precondition(lambda self: self.has(effects.Claim))
+    @rule(won=st.booleans())
+    def claim(self, won: bool) -> None:
+        asked = self.take(effects.Claim)
+        assert isinstance(asked, effects.Claim)
+        self.highest = asked.attempt
+        if won:
+            self.own = asked.attempt
+            self.claimed.add(asked.attempt)
+            self.step(events.ClaimWon(asked.attempt, self.now))
+        else:
+            self.step(events.ClaimLost(asked.attempt))
+
+    @precondition(lambda self: self.has(effects.Adopt))
+    @rule(found=st.sampled_from(["running", "nothing", "lost"]))
+    def adopt(self, found: str) -> None:
+        asked = self.take(effects.Adopt)
+        assert isinstance(asked, effects.Adopt)
+        if found == "lost":
+            self.step(events.Refused(Ending("yielded", message="nothing is left")))
+            return
+        self.running = asked.attempt if found == "running" else None
+        self.step(events.Adopted(found == "running", self.now))
+
+    @precondition(lambda self: self.has(effects.Restore))
+    @rule(held=rarely)
+    def restore(self, held: bool) -> None:
+        self.take(effects.Restore)
+        self.take(effects.Abandon)
+        refused = events.Refused(Ending("setup-failed", "held", "less than was durable"))
+        self.step(refused if held else events.Restored())
+
+    @precondition(lambda self: self.has(effects.Start))
+    @rule(fails=rarely)
+    def start(self, fails: bool) -> None:
+        asked = self.take(effects.Start)
+        assert isinstance(asked, effects.Start)
+        if not fails:
+            self.running = asked.attempt
+            self.step(events.Started(self.now))
+        else:
+            self.step(events.Refused(Ending("setup-failed", "command", "not found")))
+
+    @precondition(lambda self: self.running is not None and not self.off)
+    @rule()
+    def announce(self) -> None:
+        self.step(events.Announced())
+
+    @precondition(lambda self: self.running is not None and not self.off)
+    @rule()
+    def say_end(self) -> None:
+        self.step(events.SaidEnd(self.now))
+
+    @precondition(lambda self: self.running is not None and not self.off)
+    @rule(outcome=st.sampled_from(["yielded", "yielded", "yielded", "finished", "failed"]))
+    def exit(self, outcome: str) -> None:
+        self.running = None
+        if self.state.stop is not None and self.state.stop.why == "cancelled":
+            outcome = "cancelled"
+        self.step(events.Exited(Ending(outcome)))
+
+    @precondition(lambda self: self.has(effects.Flush))
+    @rule()
+    def flush(self) -> None:
+        while self.take(effects.Flush):
+            pass
+        self.step(events.Flushed())
+
+    @precondition(lambda self: self.has(effects.Record))
+    @rule()
+    def record(self) -> None:
+        asked = self.take(effects.Record)
+        assert isinstance(asked, effects.Record)
+        self.step(events.Recorded(self.now))
+        self.own = None
+
+    # What comes by itself.
+
+    @rule(kind=st.sampled_from(["free", "free", "wait", "mine", "rebooted", "stale"]))
+    def judge(self, kind: str) -> None:
+        verdict: claim.Verdict
+        if self.own is not None and self.own not in self.recorded:
+            verdict = claim.Mine(self.own)
+        elif kind == "mine" and not self.claimed and not self.has(effects.Claim):
+            self.own = self.highest = self.highest + 1  # a former daemon of this boot claimed it
+            self.claimed.add(self.own)
+            verdict = claim.Mine(self.own)
+        elif kind == "rebooted" and not self.claimed and not self.has(effects.Claim):
+            self.highest += 1
+            verdict = claim.Rebooted(self.highest)
+        elif kind == "stale" and self.recorded:
+            verdict = claim.Mine(max(self.recorded))  # read before the end was written
+        elif kind == "wait":
+            verdict = claim.Wait("another trains")
+        else:
+            verdict = claim.Free(self.highest + 1)
+        self.step(events.Judged(verdict, self.now))
+
+    @rule(why=st.sampled_from(["closed", "result", "cancelled", "superseded"]), now=rarely)
+    def leave(self, why: str, now: bool) -> None:
+        if not now or (why == "superseded" and self.own is None):
+            return
+        self.final = self.final or claim.Leave(why, why)
+        self.step(events.Judged(self.final, self.now))
+
+    @rule(seconds=st.floats(0, 60), reason=st.sampled_from(["preempt", "freeze", "reboot"]))
+    def evict(self, seconds: float, reason: str) -> None:
+        self.step(events.NoticeCame(notice(self.now, seconds, reason), self.now))
+
+    @rule()
+    def take_back(self) -> None:
+        self.step(events.NoticeWent("n1", self.now))
+
+    @rule(seconds=st.sampled_from([0.25, 0.25, 1.0, 1.0, 30.0, 1000.0]))
+    def tick(self, seconds: float) -> None:
+        self.now += seconds
+        self.step(events.Tick(self.now))
+
+    @invariant()
+    def the_store_knows_of_a_notice(self) -> None:
+        state = self.state
+        superseded = state.stop is not None and state.stop.why == "superseded"
+        if (
+            state.notice is not None
+            and state.attempt is not None
+            and state.phase not in ("claiming", "adopting", "ending", "leaving")
+            and not superseded
+        ):
+            assert state.attempt in self.published
+
+    @invariant()
+    def nothing_trains_that_should_leave(self) -> None:
+        if self.state.phase == "training":
+            assert not isinstance(self.state.verdict, claim.Leave)
+            assert self.state.notice is None
+
+    def teardown(self) -> None:
+        """However it came here: answered honestly, a closed launch ends in a power-off."""
+        if self.off:
+            return
+        closed = claim.Leave("closed", "launch 1 is closed")
+        for _ in range(60):
+            if self.off:
+                break
+            self.step(events.Judged(closed, self.now))
+            for answer in (self.set_up, self.restore, self.start):
+                kind = {"set_up": effects.SetUp, "restore": effects.Restore}.get(
+                    answer.__name__, effects.Start
+                )
+                if self.has(kind):
+                    answer(False)
+            if self.has(effects.Claim):
+                self.claim(True)
+            if self.has(effects.Adopt):
+                self.adopt("nothing")
+            if self.running is not None and self.has(effects.Kill):
+                self.exit("yielded")
+            if self.has(effects.Flush):
+                self.flush()
+            if self.has(effects.Record):
+                self.record()
+            if not self.off:
+                self.tick(1.0)
+        assert self.off, f"closed, and still {self.state.phase}"
+        assert self.running is None
+        assert self.claimed <= self.recorded.keys(), "a claim without an end"
+
+
+TestWorld = World.TestCase
+TestWorld.settings = settings(
+    max_examples=120, stateful_step_count=50, deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)  # fmt: skip
+
+
+def run(*sequence: events.Event) -> tuple[machine.State, list[effects.Effect]]:
+    """The state and all effects after ``sequence``."""
+    state, todo = machine.begin(0.0, lifetime_left=LIFETIME)
+    done = list(todo)
+    for event in sequence:
+        state, todo = machine.step(state, event)
+        done += todo
+    return state, done
+
+
+TRAINING = (
+    events.Judged(claim.Free(1), 0.0), events.Ready(0.0), events.ClaimWon(1, 0.0),
+    events.Restored(), events.Started(0.0),
+)  # fmt: skip
+
+
+def test_the_straight_way():
+    state, done = run(
+        *TRAINING, events.Exited(Ending("finished")), events.Flushed(), events.Recorded(9.0)
+    )
+    assert [type(effect).__name__ for effect in done] == [
+        "SetUp", "Claim", "Restore", "Start", "Flush", "Record", "PowerOff",
+    ]  # fmt: skip
+    assert state.phase == "leaving"
+
+
+def test_a_program_with_the_library_is_pushed_at_the_end_only():
+    came = events.NoticeCame(notice(100.0), 100.0)
+    state, done = run(*TRAINING, events.Announced(), came, events.Tick(126.0))
+    assert not any(isinstance(effect, effects.Terminate) for effect in done)
+    state, todo = machine.step(state, events.Tick(127.1))
+    assert todo == (effects.Terminate(),)
+    state, todo = machine.step(state, events.Tick(128.1))
+    assert todo == (effects.Kill(),)
+    assert machine.step(state, events.Tick(129.0))[1] == ()
+
+
+def test_any_other_program_gets_sigterm_at_once():
+    _, done = run(*TRAINING, events.NoticeCame(notice(100.0), 100.0))
+    assert [type(effect).__name__ for effect in done[-3:]] == ["Tell", "Publish", "Terminate"]
+
+
+def test_a_program_that_said_its_end_gets_five_seconds():
+    came = events.NoticeCame(notice(100.0), 100.0)
+    state, _ = run(*TRAINING, events.Announced(), came, events.SaidEnd(102.0), events.Tick(106.9))
+    # Said again on every look: the first counts.
+    state, _ = machine.step(state, events.SaidEnd(106.9))
+    assert machine.step(state, events.Tick(107.1))[1] == (effects.Kill(),)
+
+
+def test_acknowledged_only_after_the_end_is_recorded():
+    came = events.NoticeCame(notice(100.0), 100.0)
+    _, done = run(
+        *TRAINING, came, events.Exited(Ending("yielded")), events.Flushed(), events.Recorded(104.0)
+    )
+    names = [type(effect).__name__ for effect in done]
+    assert names.index("Acknowledge") > names.index("Record") > names.index("Flush")
+    assert names.count("Acknowledge") == 1
+    assert "PowerOff" not in names
+
+
+def test_a_shorter_notice_hurries():
+    state, _ = run(*TRAINING, events.Announced(), events.NoticeCame(notice(100.0, 30), 100.0))
+    state, todo = machine.step(state, events.NoticeCame(notice(101.0, 4), 101.0))
+    assert isinstance(todo[0], effects.Tell)
+    assert machine.step(state, events.Tick(103.9))[1] == (effects.Terminate(), effects.Kill())
+
+
+def test_a_freeze_stops_nothing():
+    state, done = run(*TRAINING, events.NoticeCame(notice(100.0, 900, "freeze"), 100.0))
+    assert state.phase == "training"
+    assert isinstance(done[-1], effects.Say)
+
+
+def test_no_claim_for_fifteen_minutes_ends_the_machine():
+    waiting = (events.Judged(claim.Wait("another trains"), 0.0), events.Ready(10.0))
+    state, _ = run(*waiting, events.Tick(10.0 + IDLE_SECONDS - 1))
+    assert state.phase == "standing-by"
+    _, todo = machine.step(state, events.Tick(10.0 + IDLE_SECONDS))
+    assert isinstance(todo[0], effects.PowerOff)
+
+
+def test_whatever_hangs_a_machine_does_not_outlive_its_lifetime_by_much():
+    for sequence in (
+        (),
+        TRAINING[:2],
+        TRAINING[:3],
+        TRAINING[:4],
+        (*TRAINING, events.Exited(Ending("failed"))),
+        (*TRAINING, events.Exited(Ending("failed")), events.Flushed()),
+    ):
+        _, done = run(*sequence, events.Tick(LIFETIME + OVERTIME))
+        assert isinstance(done[-1], effects.PowerOff)
+
+
+def test_a_failure_ends_the_machine_and_a_stop_does_not():
+    for outcome, off in (("failed", True), ("setup-failed", True), ("yielded", False)):
+        _, done = run(
+            *TRAINING, events.Exited(Ending(outcome)), events.Flushed(), events.Recorded(9.0)
+        )
+        assert isinstance(done[-1], effects.PowerOff) == off
+
+
+def test_what_cannot_be_raises():
+    state, _ = run(*TRAINING)
+    for event in (events.Restored(), events.ClaimLost(1), events.Flushed(), events.Recorded(1.0)):
+        with pytest.raises(ValueError, match="cannot come while training"):
+            machine.step(state, event)
+
+
+@given(st.integers(0, 3))
+def test_superseded_kills_without_a_word(extra):
+    sequence = [*TRAINING, *[events.Tick(1.0)] * extra]
+    gone = claim.Leave("superseded", "attempt 2 has taken over")
+    state, done = run(*sequence, events.Judged(gone, 5.0))
+    assert done[-1] == effects.Kill()
+    state, todo = machine.step(state, events.Exited(Ending("yielded")))
+    assert isinstance(todo[0], effects.Record)  # nothing is flushed into a job that went on
+
+
+def test_a_view_from_before_the_end_does_not_bring_the_attempt_back():
+    ended = (events.Exited(Ending("yielded")), events.Flushed(), events.Recorded(9.0))
+    state, _ = run(*TRAINING, *ended)
+    for stale in (claim.Mine(1), claim.Rebooted(1), claim.Free(1)):
+        assert machine.step(state, events.Judged(stale, 9.1))[1] == ()
+    assert machine.step(state, events.Judged(claim.Free(2), 9.2))[1] == (effects.Claim(2),)
+
+
+def test_a_notice_before_the_store_was_read_is_not_acknowledged():
+    came = events.NoticeCame(notice(1.0), 1.0)
+    state, done = run(came, events.Ready(2.0), events.Judged(claim.Mine(1), 3.0))
+    assert not any(isinstance(effect, effects.Acknowledge) for effect in done)
+    _, todo = machine.step(state, events.Adopted(True, 4.0))
+    assert [type(effect).__name__ for effect in todo] == ["Tell", "Publish", "Terminate"]
