@@ -17,12 +17,13 @@ import io
 import os
 import secrets
 import shutil
+import stat
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO
 
-from outlast.durable import fsync_folder
 from outlast_agent.stores.base import (
     AlreadyExistsError,
     Entry,
@@ -32,8 +33,9 @@ from outlast_agent.stores.base import (
     StoreError,
     UnavailableError,
 )
+from outlast_agent.stores.beneath import Beneath, new_file
 from outlast_agent.stores.keys import check_key, check_prefix
-from outlast_agent.stores.local import open_regular, opened, whole_file
+from outlast_agent.stores.local import opened, whole_file
 
 TEMPORARIES = ".tmp"
 
@@ -43,7 +45,8 @@ link would fail and its create be tried again: nothing torn can come of it."""
 
 _CHUNK = 1 << 20
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-_NOT_THERE = {errno.ENOENT, errno.ENOTDIR}
+_LOOKING = {"read", "fetch", "list", "delete"}
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 _HINTS = {
     errno.EACCES: "give this user the right to read and write there",
     errno.EPERM: "give this user the right to read and write there",
@@ -51,6 +54,8 @@ _HINTS = {
     errno.ENAMETOOLONG: "choose a shorter path for the store",
     errno.ENOTDIR: "a part of the path is a file: name a folder",
     errno.EEXIST: "a file is where a folder is needed: name another folder",
+    errno.EISDIR: "a folder has that name: name another folder",
+    errno.EXDEV: "the store must be on one file system: mount nothing below its folder",
     errno.ELOOP: "the store may hold no links",
     errno.ENOSPC: "make room on that file system",
     errno.EDQUOT: "make room within the quota of that file system",
@@ -62,6 +67,8 @@ _PERMANENT = {
     errno.ENAMETOOLONG,
     errno.ENOTDIR,
     errno.EEXIST,
+    errno.EISDIR,
+    errno.EXDEV,
     errno.ELOOP,
 }
 
@@ -73,150 +80,119 @@ class FileStore(Store):
         """Raises RefusedError if ``root`` cannot be made."""
         self.root = Path(os.path.abspath(root))  # noqa: PTH100 - a link to a mount stays a link
         self.url = f"file://{self.root}"
-        self._durable_folders: set[Path] = set()
+        self._beneath = Beneath(self.root)
         self._lock = threading.Lock()
         self._swept = False
-        try:
+        with self._faults("opening"):
             self.root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            self._fail("opening", "", error)
 
     def create(self, key: str, data: bytes | Path) -> None:
         """See :meth:`Store.create`."""
-        path = self._path(key, "create")
-        with opened(data) as source:
-            self._create(path, key, source)
-
-    def _create(self, path: Path, key: str, source: BinaryIO) -> None:
-        try:
-            temporary = self._write_temporary(source)
+        *folders, name = self._parts(key, "create")
+        with (
+            opened(data) as source,
+            self._faults("create", key),
+            self._temporary(source) as (temporaries, temporary),
+            self._beneath.folder(folders, make=True) as folder,
+        ):
             try:
-                self._make_folder(path.parent)
-                self._link(temporary, path)
+                self._link(temporary, temporaries, name, folder)
+            except FileExistsError as error:
+                self._check_file(folder, name, key)
+                raise AlreadyExistsError(f"create of {key} in {self.url}: it exists") from error
             finally:
-                temporary.unlink(missing_ok=True)
-        except FileExistsError as error:
-            # The name may be a moment old and its writer not there yet: who is told "it exists"
-            # relies on it, so it is durable before this returns.
-            self._sync_existing(path, key)
-            raise AlreadyExistsError(f"create of {key} in {self.url}: it exists") from error
-        except OSError as error:
-            self._fail("create", key, error)
+                # Also when the name was taken: its writer may not have come this far, and who
+                # is told "it exists" relies on it.
+                os.fsync(folder)
 
     def put(self, key: str, data: bytes) -> None:
         """See :meth:`Store.put`."""
-        path = self._path(key, "put")
-        try:
-            temporary = self._write_temporary(io.BytesIO(data))
-            try:
-                self._make_folder(path.parent)
-                temporary.replace(path)
-            except OSError:
-                temporary.unlink(missing_ok=True)
-                raise
-            fsync_folder(path.parent)
-        except OSError as error:
-            self._fail("put", key, error)
+        *folders, name = self._parts(key, "put")
+        with (
+            self._faults("put", key),
+            self._temporary(io.BytesIO(data)) as (temporaries, temporary),
+            self._beneath.folder(folders, make=True) as folder,
+        ):
+            os.replace(temporary, name, src_dir_fd=temporaries, dst_dir_fd=folder)
+            os.fsync(folder)
 
     def read(self, key: str, *, limit: int = 64 << 20) -> bytes:
         """See :meth:`Store.read`."""
-        try:
-            with self._open(key, "read") as file:
-                data = file.read(limit + 1)
-        except OSError as error:
-            self._fail("read", key, error)
+        with self._faults("read", key), self._open(key, "read") as file:
+            data = file.read(limit + 1)
         if len(data) > limit:
             raise StoreError(f"read of {key} in {self.url}: it is longer than {limit} bytes")
         return data
 
     def fetch(self, key: str, path: Path) -> None:
         """See :meth:`Store.fetch`."""
-        try:
+        with self._faults("fetch", key):
             source = self._open(key, "fetch")
-        except OSError as error:
-            self._fail("fetch", key, error)
         with source, whole_file(path) as target:
             while piece := self._next(source, key):
                 target.write(piece)
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
         """See :meth:`Store.list`."""
-        return self._walk("", check_prefix(prefix, operation="list"), after)
+        check_prefix(prefix, operation="list")
+        return self._walk(prefix[: prefix.rfind("/") + 1], prefix, after)
 
     def delete(self, key: str) -> None:
         """See :meth:`Store.delete`."""
-        path = self._path(key, "delete")
+        *folders, name = self._parts(key, "delete")
         try:
-            path.unlink()
-            fsync_folder(path.parent)
-        except OSError as error:
-            if error.errno not in _NOT_THERE:
-                self._fail("delete", key, error)
-            self._check_root("delete", key)
+            with self._faults("delete", key), self._beneath.folder(folders) as folder:
+                os.unlink(name, dir_fd=folder)
+                os.fsync(folder)
+        except NotFoundError:
+            return
 
-    def _path(self, key: str, operation: str) -> Path:
-        check_key(key, operation=operation)
-        if key.split("/", 1)[0] == TEMPORARIES:
+    def _parts(self, key: str, operation: str) -> tuple[str, ...]:
+        parts = tuple(check_key(key, operation=operation).split("/"))
+        if parts[0] == TEMPORARIES:
             raise RefusedError(
                 f"{operation} of key {key} refused: {TEMPORARIES} is the store's own"
             )
-        return self.root / key
+        return parts
 
     def _open(self, key: str, operation: str) -> BinaryIO:
-        path = self._path(key, operation)
-        try:
-            return open_regular(path)
-        except OSError as error:
-            if error.errno not in _NOT_THERE | {errno.EISDIR}:
-                raise
-            self._check_root(operation, key)
-            raise NotFoundError(f"{operation} of {key} in {self.url}: nothing is there") from error
+        return self._beneath.file(self._parts(key, operation))
 
     def _next(self, source: BinaryIO, key: str) -> bytes:
-        try:
+        with self._faults("fetch", key):
             return source.read(_CHUNK)
-        except OSError as error:
-            self._fail("fetch", key, error)
 
-    def _check_root(self, operation: str, key: str) -> None:
-        # Without its root (a share that is not mounted), "nothing is there" would prove nothing.
-        if not self.root.is_dir():
-            raise UnavailableError(
-                f"{operation} of {key}: the folder {self.root} is gone: mount or restore it"
-            )
+    @contextmanager
+    def _temporary(self, source: BinaryIO) -> Iterator[tuple[int, str]]:
+        """A new file with what ``source`` holds, on disk: its folder and its name."""
+        with self._beneath.folder([TEMPORARIES], make=True) as folder:
+            name = secrets.token_hex(12)
+            try:
+                with new_file(folder, name) as file:
+                    shutil.copyfileobj(source, file, _CHUNK)
+                    file.flush()
+                    os.fsync(file.fileno())
+                self._sweep_once(folder, name)
+                yield folder, name
+            finally:
+                with contextlib.suppress(FileNotFoundError):  # it was renamed
+                    os.unlink(name, dir_fd=folder)
 
-    def _write_temporary(self, source: BinaryIO) -> Path:
-        # Not made here with parents: a root that has gone must not be made again elsewhere.
-        folder = self.root / TEMPORARIES
-        folder.mkdir(exist_ok=True)
-        temporary = folder / secrets.token_hex(12)
-        try:
-            with temporary.open("xb") as file:
-                shutil.copyfileobj(source, file, _CHUNK)
-                file.flush()
-                os.fsync(file.fileno())
-            self._sweep_once(temporary)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
-        return temporary
-
-    def _sweep_once(self, own: Path) -> None:
+    def _sweep_once(self, folder: int, own: str) -> None:
         with self._lock:
             if self._swept:
                 return
             self._swept = True
-        now = own.stat().st_mtime  # the file server's clock, as are the others' stamps
-        with os.scandir(own.parent) as entries:
+        now = os.stat(own, dir_fd=folder).st_mtime  # the file server's clock, as of the others
+        with os.scandir(folder) as entries:
             for entry in entries:
                 with contextlib.suppress(OSError):
                     if now - entry.stat(follow_symlinks=False).st_mtime > STALE_SECONDS:
-                        Path(entry.path).unlink()
+                        os.unlink(entry.name, dir_fd=folder)
 
-    def _link(self, temporary: Path, path: Path) -> None:
+    def _link(self, temporary: str, temporaries: int, name: str, folder: int) -> None:
         try:
-            os.link(temporary, path)
+            os.link(temporary, name, src_dir_fd=temporaries, dst_dir_fd=folder)
         except OSError as error:
             if error.errno in _NO_LINKS:
                 raise RefusedError(
@@ -224,71 +200,60 @@ class FileStore(Store):
                     "cannot be told apart: choose a folder on another file system"
                 ) from error
             raise
-        fsync_folder(path.parent)
 
-    def _sync_existing(self, path: Path, key: str) -> None:
-        try:
-            if path.is_dir():
-                raise RefusedError(f"create of {key} in {self.url}: a folder has that name")
-            fsync_folder(path.parent)
-        except OSError as error:
-            self._fail("create", key, error)
-
-    def _make_folder(self, folder: Path) -> None:
-        # A folder that is there may have been made a moment ago by a writer that was killed
-        # before it made the name durable: so each is fsynced once by everyone who uses it.
-        with self._lock:
-            if folder in self._durable_folders:
-                if folder.is_dir():
-                    return
-                self._durable_folders.clear()
-        chain = [folder, *folder.parents]
-        below = chain[: chain.index(self.root)]
-        for each in reversed(below):
-            with contextlib.suppress(FileExistsError):
-                each.mkdir()
-            fsync_folder(each.parent)
-        with self._lock:
-            self._durable_folders.add(folder)
+    def _check_file(self, folder: int, name: str, key: str) -> None:
+        if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            raise RefusedError(f"create of {key} in {self.url}: a folder has that name")
 
     def _walk(self, folder: str, prefix: str, after: str) -> Iterator[Entry]:
         """Keys below ``folder`` ("" or ending in a slash), in the order of whole keys."""
-        for name, is_folder in self._names(folder):
+        for name, size in self._names(folder, prefix, after):
             key = folder + name
-            if is_folder:
-                below = not after.startswith(key) and after > key
-                if below or not (key.startswith(prefix) or prefix.startswith(key)):
-                    continue
-                yield from self._walk(key, prefix, after)
-            elif key.startswith(prefix) and key > after:
-                try:
-                    size = (self.root / key).stat(follow_symlinks=False).st_size
-                except FileNotFoundError:
-                    continue  # deleted since the folder was read
+            if size is not None:
                 yield Entry(key, size)
+            elif after.startswith(key) or after < key:
+                yield from self._walk(key, prefix, after)
 
-    def _names(self, folder: str) -> Iterable[tuple[str, bool]]:
-        names = []
+    def _names(self, folder: str, prefix: str, after: str) -> Iterable[tuple[str, int | None]]:
+        """Files with their sizes, and folders, their names ending in a slash."""
+        found: dict[str, int | None] = {}
         try:
-            with os.scandir(self.root / folder) as entries:
+            with (
+                self._faults("list", folder),
+                self._beneath.folder(folder.split("/")[:-1]) as descriptor,
+                os.scandir(descriptor) as entries,
+            ):
                 for entry in entries:
+                    key = folder + entry.name
                     if entry.is_dir(follow_symlinks=False):
-                        if folder or entry.name != TEMPORARIES:
-                            names.append((entry.name + "/", True))
-                    elif entry.is_file(follow_symlinks=False):
-                        names.append((entry.name, False))
-        except OSError as error:
-            if error.errno not in _NOT_THERE:
-                self._fail("list", folder, error)
-            self._check_root("list", folder)
+                        if f"{key}/".startswith(prefix) and key != TEMPORARIES:
+                            found[f"{entry.name}/"] = None
+                    elif key.startswith(prefix) and key > after:
+                        with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                            status = entry.stat(follow_symlinks=False)
+                            if stat.S_ISREG(status.st_mode):
+                                found[entry.name] = status.st_size
+        except NotFoundError:
+            pass
         # A folder sorts by its name with the slash, as its keys do: "a-b" before "a/b".
-        return sorted(names)
+        return sorted(found.items())
 
-    def _fail(self, operation: str, key: str, error: OSError) -> NoReturn:
+    @contextmanager
+    def _faults(self, operation: str, key: str = "") -> Iterator[None]:
+        """Make of an OSError what it means here."""
+        try:
+            yield
+        except OSError as error:
+            raise self._meaning(operation, key, error) from error
+
+    def _meaning(self, operation: str, key: str, error: OSError) -> StoreError:
         number = error.errno or 0
-        if number == errno.ENOENT and not self.root.is_dir():
-            self._check_root(operation, key)
+        where = f"{operation} of {key} in {self.url}" if key else f"{operation} of {self.url}"
+        if number in _NOT_THERE and not self.root.is_dir() and operation != "opening":
+            # Without its root (a share that is not mounted), "nothing is there" proves nothing.
+            return UnavailableError(f"{where}: the folder is gone: mount or restore it")
+        if number in _NOT_THERE and operation in _LOOKING:
+            return NotFoundError(f"{where}: nothing is there")
         hint = _HINTS.get(number, "look at the file system, then try again")
         kind = RefusedError if number in _PERMANENT else UnavailableError
-        what = f"{operation} of {key}" if key else operation
-        raise kind(f"{what} in {self.url}: {error.strerror or error}: {hint}") from error
+        return kind(f"{where}: {error.strerror or error}: {hint}")

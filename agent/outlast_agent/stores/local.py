@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import os
 import secrets
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from outlast_agent.stores.beneath import checked
 
 
 def open_regular(path: Path) -> BinaryIO:
     """Open for reading, following no link at the end and waiting for no pipe. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(descriptor)
-        number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-        raise OSError(number, "not a regular file", str(path))
-    return os.fdopen(descriptor, "rb")
+    return checked(descriptor, str(path))
 
 
 def opened(data: bytes | Path) -> BinaryIO:
