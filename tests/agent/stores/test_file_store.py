@@ -36,7 +36,10 @@ elif operation == "delete":
     store.delete("jobs/old")
 os.write(1, b"done")
 """
-CALLS = "mkdir,mkdirat,openat,write,fsync,link,linkat,rename,renameat,renameat2,unlink,unlinkat,sendfile"
+CALLS = (
+    "mkdir,mkdirat,openat,write,fsync,link,linkat,"
+    "rename,renameat,renameat2,unlink,unlinkat,sendfile"
+)
 CONTENT = b"x" * 3_000_000
 
 
