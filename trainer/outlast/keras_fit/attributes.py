@@ -23,6 +23,7 @@ import numpy as np
 from outlast.plain import encode
 
 _DEPTH = 5
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: not built in
 _LEFT_ALONE = (
     type,
     type(inspect),
@@ -170,8 +171,7 @@ def _consists_of_attributes(value: Any) -> bool:
         and not inspect.isroutine(value)
         and not _is_keras(value)
         and type(value).__module__.split(".")[0] not in ("keras", "tensorflow", "io", "_io")
-        and type(value).__reduce_ex__ is object.__reduce_ex__
-        and type(value).__init__ is not object.__init__
+        and bool(type(value).__flags__ & _HEAP_TYPE)
     )
 
 

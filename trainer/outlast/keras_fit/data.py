@@ -18,10 +18,10 @@ class Data(ABC):
     def dataset(self) -> Any:
         """The tf.data (or distributed) dataset that iterators are made from."""
 
-    def begin(self) -> None:
+    def begin(self) -> None:  # noqa: B027 - most kinds have nothing to do
         """An epoch begins: before Keras' adapter is told."""
 
-    def began(self) -> None:
+    def began(self) -> None:  # noqa: B027
         """An epoch began: after Keras' adapter was told."""
 
     def make(self) -> Any:
@@ -43,7 +43,7 @@ class Data(ABC):
     def find(self, taken: int, position: dict[str, Any]) -> Any:
         """A new iterator, at ``position`` after ``taken`` batches."""
 
-    def settle(self, position: dict[str, Any]) -> None:
+    def settle(self, position: dict[str, Any]) -> None:  # noqa: B027
         """Bring back what else ``position`` holds, where no iterator is in use."""
 
 

@@ -46,8 +46,9 @@ def repeat(dataset: Any, *, made: int, drawn: int, shuffles: list[Shuffle]) -> N
 def deserialize(dataset: Any, state: bytes, shuffles: list[Shuffle]) -> Any:
     """The iterator that :func:`serialize` saw, in a pipeline of which no iterator is in use.
 
-    Restoring makes iterators within, which would advance the counters: they are noted before
-    and put back after.
+    Restoring makes iterators within, which would advance the counters. So one iterator over each
+    shuffle is made before, as reading from the real one did, its state is noted, and put back
+    after.
     """
     import tensorflow as tf  # noqa: PLC0415 - only called for a dataset, so it is loaded
 

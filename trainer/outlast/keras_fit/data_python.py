@@ -25,16 +25,20 @@ class Generator(Data):
 
     @property
     def dataset(self) -> Any:
+        """As in :class:`Data`."""
         return self._dataset
 
     def position(self, iterator: Any, taken: int) -> dict[str, Any]:  # noqa: ARG002
+        """As in :class:`Data`."""
         return {}
 
     def repeat(self, *, made: int, drawn: int) -> None:  # noqa: ARG002 - only reading counts
+        """As in :class:`Data`."""
         for _ in range(drawn):
             drop_all(iter(self._dataset))
 
     def find(self, taken: int, position: dict[str, Any]) -> Any:  # noqa: ARG002
+        """As in :class:`Data`."""
         return drop(self.make(), taken)
 
 
@@ -105,21 +109,30 @@ class Batches(Data):
 
     @property
     def dataset(self) -> Any:
+        """As in :class:`Data`."""
         return self._dataset
 
     def begin(self) -> None:
+        """As in :class:`Data`."""
         if self._adapter.enqueuer is not None and self._source.num_batches is not None:
             self._view.order = self._shuffled()[self._skip :]
             self._skip = 0
 
     def began(self) -> None:
+        """As in :class:`Data`."""
         # on_epoch_begin() of a resumed epoch ran a second time.
         if self._skipped_to is not None:
             self._state.restore(self._skipped_to["attributes"])
             if self._adapter.enqueuer is not None:
                 self._settle_random()
 
+    def make(self) -> Any:
+        """As in :class:`Data`."""
+        self._skip, self._skipped_to = 0, None
+        return super().make()
+
     def position(self, iterator: Any, taken: int) -> dict[str, Any]:
+        """As in :class:`Data`."""
         now = self._random()
         for index in [each for each in list(self._before) if each < taken]:
             del self._before[index]
@@ -130,18 +143,22 @@ class Batches(Data):
         }
 
     def repeat(self, *, made: int, drawn: int) -> None:
-        pass  # making an iterator changes nothing, and what reading changed is in the position
+        """As in :class:`Data`."""
+        # making an iterator changes nothing, and what reading changed is in the position
 
     def settle(self, position: dict[str, Any]) -> None:
+        """As in :class:`Data`."""
         self._state.restore(position["attributes"])
 
     def find(self, taken: int, position: dict[str, Any]) -> Any:
+        """As in :class:`Data`."""
         self.settle(position)
-        self._skip, self._pass = taken, position["pass"]
-        self._skipped_to = position
         if self._adapter.enqueuer is not None and self._source.num_batches is None:
             self._adapter.enqueuer.indices = itertools.count(taken)
-        return self.make()
+        iterator = self.make()
+        # Its generator begins when it is first read from.
+        self._skip, self._pass, self._skipped_to = taken, position["pass"], position
+        return iterator
 
     def _random(self) -> dict[str, Any]:
         return {**randomness.capture_host(), "own": self._state.generators()}
@@ -209,7 +226,7 @@ def _digest(kept: Any) -> Any:
     if isinstance(kept, np.ndarray):
         data = np.ascontiguousarray(kept)
         with contextlib.suppress(ValueError, TypeError):  # text and dates have no buffer
-            return (str(kept.dtype), kept.shape, xxhash.xxh3_128_digest(data.view(np.uint8)))
+            return (str(kept.dtype), kept.shape, xxhash.xxh3_128_digest(data.view(np.uint8).data))
         return (str(kept.dtype), kept.shape, repr(kept.tolist()))
     if isinstance(kept, dict):
         return tuple((name, _digest(item)) for name, item in kept.items())

@@ -25,6 +25,7 @@ class Pipeline(Data):
 
     @property
     def dataset(self) -> Any:
+        """As in :class:`Data`."""
         return self._dataset
 
     @property
@@ -33,6 +34,7 @@ class Pipeline(Data):
         return self._draws
 
     def position(self, iterator: Any, taken: int) -> dict[str, Any]:
+        """As in :class:`Data`."""
         if iterator is None or taken == 0 or self._draws:
             return {"state": None}
         try:
@@ -50,6 +52,7 @@ class Pipeline(Data):
         return {"state": state}
 
     def repeat(self, *, made: int, drawn: int) -> None:
+        """As in :class:`Data`."""
         if drawn and any(each.when == "cached" for each in self._shuffles):
             # The first pass fills the cache, in the order that all later passes keep.
             for _ in iter(self._dataset):
@@ -58,9 +61,9 @@ class Pipeline(Data):
         data_order.repeat(self._dataset, made=made, drawn=drawn, shuffles=self._shuffles)
 
     def find(self, taken: int, position: dict[str, Any]) -> Any:
+        """As in :class:`Data`."""
         if taken == 0 or position["state"] is None:
             return drop(self.make(), taken)
-        data_order.repeat(self._dataset, made=0, drawn=1, shuffles=self._shuffles)
         return data_order.deserialize(self._dataset, position["state"], self._shuffles)
 
 
@@ -72,15 +75,18 @@ class Replayed(Data):
 
     @property
     def dataset(self) -> Any:
+        """As in :class:`Data`."""
         return self._dataset
 
     def position(self, iterator: Any, taken: int) -> dict[str, Any]:  # noqa: ARG002
+        """As in :class:`Data`."""
         return {}
 
     def repeat(self, *, made: int, drawn: int) -> None:
-        pass
+        """As in :class:`Data`."""
 
     def find(self, taken: int, position: dict[str, Any]) -> Any:  # noqa: ARG002
+        """As in :class:`Data`."""
         return drop(self.make(), taken)
 
 
@@ -92,6 +98,7 @@ class Distributed(Replayed):
         self._lazy = any(each.when != "made" for each in data_order.shuffles_of(source))
 
     def repeat(self, *, made: int, drawn: int) -> None:
+        """As in :class:`Data`."""
         for index in range(made):
             iterator = iter(self._dataset)
             if self._lazy and index < drawn:
@@ -118,31 +125,37 @@ class Arrays(Data):
 
     @property
     def dataset(self) -> Any:
+        """As in :class:`Data`."""
         return self._dataset
 
     def make(self) -> Any:
+        """As in :class:`Data`."""
         self._seed.assign([self._seed[0], self._passes])
         self._passes += 1
         return iter(self._dataset)
 
     def position(self, iterator: Any, taken: int) -> dict[str, Any]:  # noqa: ARG002
+        """As in :class:`Data`."""
         return {"seed": int(self._seed[0]), "passes": self._passes - (iterator is not None)}
 
     def repeat(self, *, made: int, drawn: int) -> None:
-        pass  # the number of the pass says it all
+        """As in :class:`Data`."""
+        # the number of the pass says it all
 
     def settle(self, position: dict[str, Any]) -> None:
+        """As in :class:`Data`."""
         self._seed.assign([position["seed"], 0])
         self._passes = position["passes"]
 
     def find(self, taken: int, position: dict[str, Any]) -> Any:
+        """As in :class:`Data`."""
         self.settle(position)
         return drop(self.make(), taken)
 
 
 @contextlib.contextmanager
 def _shuffled_by(seed: Any) -> Iterator[None]:
-    """Within, Keras' adapter (``array_data_adapter.py``) builds in a shuffle that reads ``seed``."""
+    """Within, Keras' adapter (``array_data_adapter.py``) shuffles by ``seed``."""
     import tensorflow as tf  # noqa: PLC0415
 
     original = tf.random.shuffle

@@ -45,7 +45,8 @@ class Feed:
     @property
     def batches(self) -> int | None:
         """Batches in an epoch; None: not known yet."""
-        return self._keras.num_batches
+        found: int | None = self._keras.num_batches
+        return found
 
     def position(self, *, over: bool, ended: bool = False) -> dict[str, Any]:
         """Where it is, as plain data.
@@ -107,8 +108,8 @@ class Feed:
         return self._iterator
 
     def _first(self) -> None:
-        if self._before_first is not None:
-            self._before_first, call = None, self._before_first
+        call, self._before_first = self._before_first, None
+        if call is not None:
             call()
 
     def _enumerate(self) -> Iterator[Step]:
