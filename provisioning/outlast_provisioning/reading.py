@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
@@ -244,22 +244,32 @@ def _line(store: Store, name: str) -> Line | None:
 def events(store: Store, name: str, *, after: str = "") -> Iterator[tuple[str, Event]]:
     """The events of a job with their keys, oldest first, later than the key ``after``."""
     for entry in store.list(layout.events(name), after=after):
-        try:
-            yield entry.key, load(Event, store.read(entry.key, limit=_RECORD_BYTES), key=entry.key)
-        except (NotFoundError, RecordError) as error:
-            yield entry.key, Event(source="reader", kind="unreadable", text=str(error))
+        yield entry.key, _event(store, entry.key)
 
 
 def last_events(store: Store, name: str, count: int) -> list[Event]:
     """The newest ``count`` events, oldest first."""
     keys = [entry.key for entry in store.list(layout.events(name))][-count:]
-    found = []
-    for key in keys:
-        try:
-            found.append(load(Event, store.read(key, limit=_RECORD_BYTES), key=key))
-        except (NotFoundError, RecordError) as error:
-            found.append(Event(source="reader", kind="unreadable", text=str(error)))
-    return found
+    with ThreadPoolExecutor(16) as pool:
+        return list(pool.map(lambda key: _event(store, key), keys))
+
+
+def for_status(events: Sequence[Event], count: int) -> list[Event]:
+    """The newest ``count`` events, and before them every warning that was given earlier."""
+    told = {event.text for event in events[-count:]}
+    earlier = []
+    for event in events[:-count]:
+        if event.level != "info" and event.text not in told:
+            told.add(event.text)
+            earlier.append(event)
+    return [*earlier, *events[-count:]]
+
+
+def _event(store: Store, key: str) -> Event:
+    try:
+        return load(Event, store.read(key, limit=_RECORD_BYTES), key=key)
+    except (NotFoundError, RecordError) as error:
+        return Event(source="reader", kind="unreadable", text=str(error))
 
 
 @dataclass(frozen=True)

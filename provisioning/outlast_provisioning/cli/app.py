@@ -49,6 +49,8 @@ app = typer.Typer(
     help="Training that outlasts its machines. Exit codes: 0 done, 2 bad input, 3 job failed, "
     "4 cancelled, 5 held, 6 store or provider cannot be used now, 130 interrupted.",
 )
+RECENT = 60
+"""Events that a status reads; older warnings are in `outlast events`."""
 out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -97,7 +99,7 @@ def submit(
 def _wait(place: Place, store: Store, name: str) -> int:
     code, status = wait_for(store, make_providers(place.home), name, err)
     if status is not None:
-        events = reading.last_events(store, name, 12)
+        events = reading.for_status(reading.last_events(store, name, RECENT), 12)
         err.print(status_panel(status, events, _now()))
     if code == exits.INTERRUPTED:
         err.print(
@@ -149,7 +151,7 @@ def status(job: JobArgument, store: StoreOption = None, as_json: JsonOption = Fa
     """Where a job runs, since when, what is durable, what happened, what to do."""
     there = read_place(os.environ, store).store_of(job)
     found = reading.read_status(there, job)
-    recent = reading.last_events(there, job, 10)
+    recent = reading.for_status(reading.last_events(there, job, RECENT), 10)
     if as_json:
         value = asdict(found)
         value["events"] = [event.model_dump() for event in recent]

@@ -16,7 +16,7 @@ from outlast_provisioning import exits
 from outlast_provisioning.cli.views import status_panel
 from outlast_provisioning.controller import Controller
 from outlast_provisioning.providers.base import Provider
-from outlast_provisioning.reading import Status, last_events, read_status
+from outlast_provisioning.reading import Status, for_status, last_events, read_status
 
 REFRESH_SECONDS = 0.5
 
@@ -54,7 +54,7 @@ def wait(
                 try:
                     status = read_status(store, job)
                     now = datetime.now(timezone.utc)
-                    panel = status_panel(status, last_events(store, job, 8), now)
+                    panel = status_panel(status, for_status(last_events(store, job, 30), 8), now)
                     live.update(Group(panel, *(Text(line, style="yellow") for line in said)))
                 except (StoreError, RecordError) as error:
                     said.append(str(error))
