@@ -30,13 +30,13 @@ class StepLog(keras.callbacks.Callback):
 
     def __init__(self, path: str) -> None:
         super().__init__()
-        self.file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        self.attempt = os.environ.get("OUTLAST_ATTEMPT", "0")
+        self.path = path
 
     def on_train_batch_end(self, batch, logs=None):
+        attempt = os.environ.get("OUTLAST_ATTEMPT", "0")
         step = int(self.model.optimizer.iterations)
-        line = f"{self.attempt} {step} {time.monotonic():.6f} {float(logs['loss'])!r}\n"
-        os.write(self.file, line.encode())
+        with open(self.path, "a") as file:
+            file.write(f"{attempt} {step} {time.monotonic():.6f} {float(logs['loss'])!r}\n")
 
 
 def build_data(batch_size: int) -> tuple[tf.data.Dataset, tf.data.Dataset]:

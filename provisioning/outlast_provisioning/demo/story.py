@@ -130,7 +130,10 @@ class Demo:
 
     def report(self, job: JobRun, reference: PlainRun, equal: bool | None) -> Report:
         """Compare the job with the reference."""
-        costs = loss_costs(job.losses, job.steps, job.times, reference.start_seconds)
+        try:
+            costs = loss_costs(job.losses, job.steps, job.times, reference.start_seconds)
+        except ValueError as error:
+            raise DemoError(f"{error}: see {self.folder}") from error
         return build_report(
             costs,
             job.steps,
