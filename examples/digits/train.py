@@ -35,7 +35,7 @@ class StepLog(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         attempt = os.environ.get("OUTLAST_ATTEMPT", "0")
         step = int(self.model.optimizer.iterations)
-        with open(self.path, "a") as file:
+        with Path(self.path).open("a") as file:
             file.write(f"{attempt} {step} {time.monotonic():.6f} {float(logs['loss'])!r}\n")
 
 
