@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -61,7 +62,13 @@ class Place:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
+
+    def kill(self, process: subprocess.Popen[str]) -> None:
+        """The machine is gone, with all that ran on it."""
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
     def run(
         self, *command: str | Path, attempt: int = 1, **more: str

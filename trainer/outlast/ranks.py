@@ -112,7 +112,15 @@ class Parts:
                     raise FileNotFoundError(f"{ref.key} of rank {rank} is gone")
             manifest = _joined(manifest, part)
             path.unlink(missing_ok=True)
+        self._forget_before(manifest.id)
         return manifest
+
+    def _forget_before(self, id_: CheckpointId) -> None:
+        # Rank 0 passes over a save when a newer one comes; the others make all.
+        if self._world_size > 1:
+            for path in (self._scratch / "parts").glob(f"{self._attempt:06d}-*.json"):
+                if path.name < str(id_):
+                    path.unlink(missing_ok=True)
 
     def _path(self, id_: CheckpointId, rank: int) -> Path:
         return self._scratch / "parts" / f"{id_}-{rank}.json"

@@ -18,7 +18,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -161,10 +161,6 @@ class Session:
             self._run.save(self._snapshot(), "end")
         self._run.finish()
 
-    def stop(self) -> NoReturn:
-        """Save and stop now, as at a notice."""
-        self._run.stop(self._snapshot())
-
     def __enter__(self) -> Session:
         return self
 
@@ -181,7 +177,7 @@ class Session:
         self.steps_done += 1
         self._run.step_end(self.steps_done)
         if self._run.stop_requested:
-            self.stop()
+            self._run.stop(self._snapshot())
         if self._run.due():
             self._run.save(self._snapshot())
 

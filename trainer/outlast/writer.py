@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -87,7 +88,7 @@ class Writer:
         self._retention = Retention(scratch, attempt)
         self._told: set[str] = set()
         self._condition = threading.Condition()
-        self._pending: Save | None = None
+        self._pending: deque[Save] = deque()
         self._busy = False
         self._last_ok = True
         self._thread: threading.Thread | None = None
@@ -110,12 +111,16 @@ class Writer:
     @property
     def idle(self) -> bool:
         """Whether nothing is being written or waits to be."""
-        return not self._busy and self._pending is None
+        return not self._busy and not self._pending
 
     def submit(self, save: Save) -> None:
         """Have ``save`` made. Returns at once."""
         with self._condition:
-            replaced, self._pending = self._pending, save
+            replaced: list[Save] = []
+            if not self._rank:  # rank 0 waits for the others' parts of what it began
+                replaced.extend(self._pending)
+                self._pending.clear()
+            self._pending.append(save)
             if self._thread is None:
                 # Not waited for at exit by threading, but by Run: the end must come last.
                 self._thread = threading.Thread(
@@ -123,15 +128,13 @@ class Writer:
                 )
                 self._thread.start()
             self._condition.notify_all()
-        if replaced is not None:
-            replaced.release(None)
+        for old in replaced:
+            old.release(None)
 
     def flush(self, timeout: float | None) -> bool:
         """Wait until everything submitted is whole; whether it is, within ``timeout`` seconds."""
         with self._condition:
-            done = self._condition.wait_for(
-                lambda: self._pending is None and not self._busy, timeout
-            )
+            done = self._condition.wait_for(lambda: not self._pending and not self._busy, timeout)
             return done and self._last_ok
 
     def tell_failed(self, step: int, error: OSError) -> None:
@@ -148,9 +151,8 @@ class Writer:
     def _work(self) -> None:
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: self._pending is not None)
-                save, self._pending, self._busy = self._pending, None, True
-            assert save is not None
+                self._condition.wait_for(lambda: len(self._pending) > 0)
+                save, self._busy = self._pending.popleft(), True
             written = self._attempt_save(save)
             with suppress(OSError):
                 save.release(written)
