@@ -1,148 +1,23 @@
-"""``outlast-agent``: ``run`` is the daemon of a spot machine, ``status`` says what it does.
-
-Exit codes of ``run``: 0, the machine may go (its unit or supervisor powers it off); 2, it
-cannot run as it was called; anything else, start it again: it goes on from what it finds.
-"""
+"""``outlast-agent``: says which package is missing, or hands over to the command."""
 
 from __future__ import annotations
 
-import argparse
-import fcntl
-import os
-import queue
-import resource
-import signal
 import sys
-import time
-from pathlib import Path
-from types import FrameType
 
-from pydantic import ValidationError
-
-from outlast_agent.spec import VERSION, JobSpec
-from outlast_agent.status import status_lines
-
-DEFAULT_ROOT = Path("/var/lib/outlast")
-EX_USAGE = 2
-EX_AGAIN = 1
-_MAX_SPEC = 1 << 20
+_NEEDED = {"docker", "httpx", "obstore", "pydantic", "pydantic_core", "structlog", "watchdog"}
 
 
-def main(argv: list[str] | None = None) -> int:
+def main() -> int:
     """The console script."""
-    parser = argparse.ArgumentParser(
-        prog="outlast-agent", description="The daemon on each spot machine."
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="train the job of a spec until the machine may go")
-    run.add_argument("--spec", type=Path, required=True, help="the job spec, JSON")
-    run.add_argument("--root", type=Path, default=DEFAULT_ROOT, help="where to keep things")
-    status = commands.add_parser("status", help="what the daemon of this machine does")
-    status.add_argument("--root", type=Path, default=DEFAULT_ROOT)
-    status.add_argument("--json", action="store_true")
-    options = parser.parse_args(argv)
-    if options.command == "status":
-        return _status(options.root, as_json=options.json)
-    return _run(options.spec, options.root)
-
-
-def _status(root: Path, *, as_json: bool) -> int:
-    text, found = status_lines(root, as_json=as_json)
-    sys.stdout.write(text)
-    return 0 if found else 1
-
-
-def _run(spec_path: Path, root: Path) -> int:
     try:
-        spec = _read_spec(spec_path)
-        root.mkdir(parents=True, exist_ok=True)
-        lock = (root / "lock").open("a")
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _complain(f"another daemon works in {root}: one is enough")
-    except (OSError, ValueError) as error:
-        return _complain(str(error))
-    signal.signal(signal.SIGTERM, _leave)
-    _raise_open_files()
-    return _daemon(spec, root)
+        from outlast_agent.command import run  # noqa: PLC0415 - after the check
 
-
-def _daemon(spec: JobSpec, root: Path) -> int:
-    # Imported late: `status` has to answer at once on a machine that swaps.
-    from outlast_agent.context import Context  # noqa: PLC0415
-    from outlast_agent.daemon import Crashed, Daemon, Message  # noqa: PLC0415
-    from outlast_agent.folders import Folders  # noqa: PLC0415
-    from outlast_agent.journal import open_journal  # noqa: PLC0415
-    from outlast_agent.lifetime import read_life  # noqa: PLC0415
-    from outlast_agent.runtimes.open import open_runtime  # noqa: PLC0415
-    from outlast_agent.stores.base import StoreError  # noqa: PLC0415
-    from outlast_agent.stores.open import open_store  # noqa: PLC0415
-    from outlast_agent.watchers.open import open_watcher  # noqa: PLC0415
-
-    journal = open_journal(job=spec.job, launch=spec.launch, machine=spec.machine)
-    boot_id = _boot_id()
-    folders = Folders(root, spec.job)
-    inbox: queue.Queue[Message] = queue.Queue()
-    try:
-        context = Context(
-            spec=spec,
-            folders=folders,
-            store=open_store(spec.store),
-            runtime=open_runtime(spec),
-            journal=journal,
-            boot_id=boot_id,
-            crash=lambda error: inbox.put(Crashed(error)),
-        )
-        journal.info("the daemon begins", store=spec.store, runtime=spec.runtime, pid=os.getpid())
-        life = read_life(folders.lived, boot_id, time.monotonic())
-        reason = Daemon(context, open_watcher(spec.watcher), life, inbox).run()
-    except StoreError as error:
-        journal.error("the store cannot be used", error=str(error))
-        return EX_AGAIN
-    except Exception:
-        journal.exception("the daemon failed; started again, it goes on from what it finds")
-        return EX_AGAIN
-    journal.info("the machine may go", reason=reason)
-    return 0
-
-
-def _read_spec(path: Path) -> JobSpec:
-    """Raises OSError, ValueError with one line."""
-    with path.open("rb") as file:
-        data = file.read(_MAX_SPEC + 1)
-    try:
-        spec = JobSpec.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "it"
-        raise ValueError(f"{path} is not a job spec: {where}: {first['msg']}") from error
-    if spec.version > VERSION:
-        raise ValueError(
-            f"{path} has version {spec.version}, this Outlast reads up to {VERSION}: update it here"
-        )
-    return spec
-
-
-def _boot_id() -> str:
-    """Of this boot. A local machine, which shares its kernel, brings its own."""
-    own = os.environ.get("OUTLAST_BOOT_ID")
-    return own or Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    """The service is stopped: the command goes on, the next daemon adopts it."""
-    os._exit(128 + signal.SIGTERM)
-
-
-def _raise_open_files() -> None:
-    """As many as the system allows: an upload holds every object of a checkpoint open."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _complain(text: str) -> int:
-    sys.stderr.write(f"outlast-agent: {text}\n")
-    return EX_USAGE
+        return run()
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] not in _NEEDED:
+            raise
+        sys.stderr.write(f"outlast-agent: it needs {error.name}: pip install 'outlast[agent]'\n")
+        return 2
 
 
 if __name__ == "__main__":

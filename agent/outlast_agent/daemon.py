@@ -9,10 +9,11 @@ ends the daemon; it is started again and goes on from what it finds.
 from __future__ import annotations
 
 import queue
+import subprocess
 import threading
 import time
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from outlast.notice import Notice
 from outlast_agent import claim, effects, events, machine, outcome
@@ -32,6 +33,8 @@ TICK = 0.25
 WAITING_POLL = 0.5
 """Seconds between two looks at the store while an attempt could be claimed."""
 TRAINING_POLL = 3.0
+SHUTDOWN = 60.0
+"""Seconds that a shutdown leaves; the unit's TimeoutStopSec is longer."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,18 @@ class CommandEnded:
 
 
 @dataclass(frozen=True)
+class Told:
+    """SIGTERM came to the daemon."""
+
+
+@dataclass(frozen=True)
 class Crashed:
     """A thread of the daemon failed."""
 
     error: BaseException
 
 
-Message: TypeAlias = events.Event | ViewRead | CommandEnded | Crashed
+Message: TypeAlias = events.Event | ViewRead | CommandEnded | Told | Crashed
 
 
 class Daemon:
@@ -72,10 +80,12 @@ class Daemon:
         self._me = claim.Me(spec.launch, spec.machine, context.boot_id)
         self._look_now = threading.Event()
         self._off: str | None = None
+        self._ending_as: Literal["restart", "shutdown"] | None = None
         self._hands = Hands(context, watcher, inbox.put, lambda e: inbox.put(CommandEnded(e)))
 
-    def run(self) -> str:
-        """Until the machine may go; why. Raises what a thread failed with."""
+    def run(self) -> str | None:
+        """Until the machine may go; why. None: told to end, and the command goes on, or its
+        work is safe. Raises what a thread failed with."""
         context = self._context
         beater = Beater(context, self._standing, lambda: self._life.write(time.monotonic()))
         context.thread("look", self._look)
@@ -85,7 +95,7 @@ class Daemon:
             for effect in self._first:
                 self._perform(effect)
             ticked = time.monotonic()
-            while self._off is None:
+            while self._off is None and not self._may_end():
                 try:
                     message: Message | None = self._inbox.get(timeout=TICK)
                 except queue.Empty:
@@ -113,8 +123,26 @@ class Daemon:
                 self._hands.decided()
             case CommandEnded(exit_):
                 self._step(events.Exited(self._ending(exit_)))
+            case Told():
+                self._told()
             case _:
                 self._step(message)
+
+    def _told(self) -> None:
+        """A restart of the service alone leaves the command running, for the next daemon. With
+        the whole machine going down, it is a notice, if the cloud has not given one."""
+        self._ending_as = "restart"
+        if machine_goes_down():
+            self._ending_as = "shutdown"
+            now = time.monotonic()
+            if self._state.notice is None:
+                notice = Notice("shutdown", "terminate", SHUTDOWN, now + SHUTDOWN, "")
+                self._step(events.NoticeCame(notice, now))
+
+    def _may_end(self) -> bool:
+        if self._ending_as == "shutdown":
+            return self._state.attempt is None
+        return self._ending_as == "restart"
 
     def _step(self, event: events.Event) -> None:
         before = self._state
@@ -203,3 +231,18 @@ class Daemon:
                     self._inbox.put(events.NoticeWent(id_, now))
                 seen = current
             context.stop.wait(self._watcher.interval)
+
+
+def machine_goes_down() -> bool:
+    """Whether systemd is shutting the machine down; False where there is none."""
+    try:
+        done = subprocess.run(
+            ["systemctl", "is-system-running"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.stdout.strip() == "stopping"

@@ -63,7 +63,11 @@ def judge(exit_: Exit, end: End | None, around: Circumstances) -> Ending:
     """How it ended."""
     code = exit_.code
     if end is not None and end.outcome == "finished":
-        return Ending("finished", exit_code=code, step=end.step)
+        if around.told or code in (0, 75) or code > 125:
+            # Frameworks may crash while Python leaves, when everything is done.
+            return Ending("finished", exit_code=code, step=end.step)
+        text = f"training finished, and then the program failed with exit code {code}"
+        return Ending("failed", "error", text, code, end.step)
     if end is not None:
         if around.cancelled:
             return Ending("cancelled", message="cancelled", exit_code=code, step=end.step)

@@ -306,3 +306,40 @@ def agent(*args: str) -> subprocess.CompletedProcess[str]:
 def status(root: Path) -> dict:
     path = root / "status.json"
     return json.loads(path.read_bytes()) if path.exists() else {"phase": "", "detail": ""}
+
+
+def test_a_missing_package_is_told_in_one_line():
+    code = (
+        "import sys; sys.modules['pydantic'] = None; sys.argv[1:] = ['status']; "
+        "from outlast_agent.__main__ import main; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == "outlast-agent: it needs pydantic: pip install 'outlast[agent]'\n"
+
+
+def test_told_to_end_it_leaves_the_command_to_the_next_daemon(world):
+    vm = world.launch(1, train(world, pause=0.05))
+    until(lambda: vm.step() > 5)
+    vm.daemon.terminate()
+    assert vm.wait() == 143
+    assert vm.processes()
+    vm.start_daemon()
+    assert vm.wait() == 0
+    assert_finished(world, 1)
+
+
+def test_a_shutdown_is_a_notice(world, monkeypatch):
+    systemctl = world.folder / "systemctl"
+    systemctl.write_text("#!/bin/sh\necho stopping\n")
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{world.folder}:{os.environ['PATH']}")
+    vm = world.launch(1, train(world, pause=0.05))
+    until(lambda: vm.step() > 5)
+    vm.daemon.terminate()
+    assert vm.wait() == 143
+    assert vm.processes() == []
+    assert world.end(1).outcome == "yielded"
+    assert world.end(1).step == world.end(1).durable_step

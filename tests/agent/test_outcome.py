@@ -19,7 +19,9 @@ SIGNALLED = Circumstances(told=True)
     [
         # With the library: what it says.
         (0, End("finished", 9), ANNOUNCED, "finished"),
-        (1, End("finished", 9), ANNOUNCED, "finished"),  # it crashed after its end
+        (139, End("finished", 9), ANNOUNCED, "finished"),  # a crash while Python leaves
+        (3, End("finished", 9), ANNOUNCED, "failed"),  # what came after training failed
+        (3, End("finished", 9), TOLD, "finished"),
         (0, End("finished", 9), TOLD, "finished"),
         (75, End("yielded", 9), TOLD, "yielded"),
         (0, End("yielded", 9), TOLD, "yielded"),  # `| tee`

@@ -82,7 +82,10 @@ class Scratch:
                 opened = beneath.open_file(self._root, *ref.key.split("/"))
                 descriptors[ref] = held.enter_context(opened)
             except FileNotFoundError:
-                if f"{manifest.id}.json" in beneath.names(self._root, "checkpoints"):
+                # The library may have removed it, or saved the same step again with other
+                # objects; else somebody else has had his hands in it.
+                self._manifests.pop(manifest.id, None)
+                if self.manifest(manifest.id) == manifest:
                     self.refuse(manifest.id, f"{ref.key} is not there")
                 return None
             except OSError as error:
