@@ -28,6 +28,8 @@ _SCHEMES = {"file", "s3", "az", "gs"}
 class Checked:
     """A job file that may be submitted."""
 
+    path: Path
+    """Of the job file."""
     file: JobFile
     """With ``store`` a whole URL."""
     code: Path | None
@@ -56,7 +58,7 @@ def check_job_file(path: Path, *, store: str | None, environ: Mapping[str, str])
         raise places.error(complaints)
     assert chosen is not None
     file = file.model_copy(update={"store": whole_url(chosen, folder)})
-    return Checked(file, code, tuple(_warnings(file, path)))
+    return Checked(path, file, code, tuple(_warnings(file, path)))
 
 
 def object_to(file: JobFile, code: Path | None, environ: Mapping[str, str]) -> list[Complaint]:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -34,17 +34,17 @@ class Packed:
     files: int
 
 
-def code_files(folder: Path, *, without: Path | None = None) -> list[tuple[str, Path, int]]:
+def code_files(folder: Path, *, without: Collection[Path] = ()) -> list[tuple[str, Path, int]]:
     """What would be packed: (name in the tar, file, bytes), in order of name.
 
     Left out: what the ``.gitignore`` files in it say, version control, bytecode, virtual
-    environments, local checkpoints, and ``without`` (the store, if it lies inside). Raises
-    PackError for what cannot be packed or is more than :data:`MAX_BYTES`.
+    environments, local checkpoints, and ``without`` (the job file, the store). Raises PackError
+    for what cannot be packed or is more than :data:`MAX_BYTES`.
     """
     if not folder.is_dir():
         raise PackError(f"the code folder {folder} is not a folder: give the folder of the script")
     try:
-        found = sorted(_walk(folder, "", [], without.resolve() if without else None))
+        found = sorted(_walk(folder, "", [], {path.resolve() for path in without}))
     except OSError as error:
         raise PackError(f"packing the code: {error}: make it readable or ignore it") from error
     total = sum(size for _, _, size in found)
@@ -53,7 +53,7 @@ def code_files(folder: Path, *, without: Path | None = None) -> list[tuple[str, 
     return found
 
 
-def pack(folder: Path, target: Path, *, without: Path | None = None) -> Packed:
+def pack(folder: Path, target: Path, *, without: Collection[Path] = ()) -> Packed:
     """Write the tar of ``folder`` to ``target``. Raises PackError, OSError for ``target``."""
     files = code_files(folder, without=without)
     with (
@@ -85,7 +85,7 @@ def _add(tar: tarfile.TarFile, name: str, file: IO[bytes], size: int) -> None:
 
 
 def _walk(
-    folder: Path, prefix: str, rules: list[tuple[str, GitIgnoreSpec]], without: Path | None
+    folder: Path, prefix: str, rules: list[tuple[str, GitIgnoreSpec]], without: set[Path]
 ) -> Iterator[tuple[str, Path, int]]:
     ignore = folder / ".gitignore"
     if ignore.is_file():
@@ -99,9 +99,10 @@ def _walk(
             is_folder = entry.is_dir(follow_symlinks=False)
             if _ignored(name + "/" if is_folder else name, rules):
                 continue
+            if path.resolve() in without:
+                continue
             if is_folder:
-                environment = (path / "pyvenv.cfg").exists()
-                if not environment and not (without and path.resolve() == without):
+                if not (path / "pyvenv.cfg").exists():  # a virtual environment
                     yield from _walk(path, name + "/", rules, without)
                 continue
             # A link to a file is packed as what it points to; what is no file has no content.

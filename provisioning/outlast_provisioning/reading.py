@@ -112,7 +112,9 @@ def status_of(world: World, store: str) -> Status:
         since=live.claim.at if live else None,
         beat=beat.at if beat else None,
         step=_first(
-            beat.step if beat else None, _ended_step(world), newest.step if newest else None
+            beat.step if beat and not result else None,
+            _ended_step(world),
+            newest.step if newest else None,
         ),
         step_seconds=beat.step_seconds if beat else None,
         epoch=beat.epoch if beat else None,

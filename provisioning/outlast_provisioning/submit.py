@@ -44,8 +44,8 @@ def submit(checked: Checked, store: Store) -> Submission:
     with tempfile.TemporaryDirectory(prefix="outlast-") as temporary:
         packed = None
         if checked.code is not None:
-            inside = _folder_of(checked.store)
-            packed = pack(checked.code, Path(temporary) / "code.tar", without=inside)
+            others = [checked.path, *_folder_of(checked.store)]
+            packed = pack(checked.code, Path(temporary) / "code.tar", without=others)
             with contextlib.suppress(AlreadyExistsError):
                 store.create(layout.code(name, packed.sha256), packed.path)
     job = Job(
@@ -64,7 +64,7 @@ def submit(checked: Checked, store: Store) -> Submission:
         there = load(Job, store.read(layout.job_file(name)), key=layout.job_file(name))
         if not job.same_as(there):
             raise TakenError(
-                f"job {name} is in {checked.store} already, with another "
+                f"job {name} is in {checked.store} already, and differs in "
                 f"{', '.join(differences(there, job))}: choose another name, or see "
                 f"`outlast status {name}`"
             ) from None
@@ -95,9 +95,9 @@ def _announce(store: Store, job: Job) -> None:
         )
 
 
-def _folder_of(url: str) -> Path | None:
+def _folder_of(url: str) -> list[Path]:
     parts = urlsplit(url)
-    return Path(parts.path) if parts.scheme == "file" else None
+    return [Path(parts.path)] if parts.scheme == "file" else []
 
 
 def _person() -> str:

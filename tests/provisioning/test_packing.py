@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
     return code
 
 
-def names(folder: Path, **more: Path) -> list[str]:
+def names(folder: Path, **more: list[Path]) -> list[str]:
     return [name for name, _, _ in code_files(folder, **more)]
 
 
@@ -71,7 +71,7 @@ def test_what_is_nobodys_code_is_left_out(folder: Path) -> None:
     for name in (".git/HEAD", "__pycache__/a.pyc", ".outlast/x", "env/pyvenv.cfg", "store/jobs/x"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("x")
-    assert names(folder, without=folder / "store") == ["lib/model.py", "run.sh", "train.py"]
+    assert names(folder, without=[folder / "store"]) == ["lib/model.py", "run.sh", "train.py"]
 
 
 def test_too_much_names_the_largest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

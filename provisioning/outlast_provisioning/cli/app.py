@@ -18,7 +18,7 @@ from rich.console import Console
 
 from outlast_agent import layout
 from outlast_agent.records import RecordError
-from outlast_agent.stores.base import NotFoundError, Store, StoreError
+from outlast_agent.stores.base import NotFoundError, RefusedError, Store, StoreError
 from outlast_agent.stores.open import open_store
 from outlast_provisioning import exits, reading
 from outlast_provisioning.checks import Checked, check_job_file
@@ -29,7 +29,7 @@ from outlast_provisioning.controller import Controller
 from outlast_provisioning.packing import PackError
 from outlast_provisioning.parsing import BadJobError
 from outlast_provisioning.persons import PersonError, cancel_job, resume_job
-from outlast_provisioning.providers.base import ProviderError
+from outlast_provisioning.providers.base import GiveUpError, ProviderError
 from outlast_provisioning.providers.table import make_providers
 from outlast_provisioning.submit import TakenError
 from outlast_provisioning.submit import submit as submit_job
@@ -82,7 +82,7 @@ def submit(
     if done.outcome == "same":
         err.print(f"Job {name} was submitted before, with the same content: nothing changed.")
     else:
-        packed = f", {done.packed.files} files packed" if done.packed else ""
+        packed = f", code packed ({done.packed.files} files)" if done.packed else ""
         err.print(f"Job {name} is submitted to {checked.store}{packed}.", markup=False)
     if wait:
         return _wait(place, there, name)
@@ -150,6 +150,7 @@ def _lines(url: str) -> list[reading.Line]:
 def status(job: JobArgument, store: StoreOption = None, as_json: JsonOption = False) -> int:
     """Where a job runs, since when, what is durable, what happened, what to do."""
     there = read_place(os.environ, store).store_of(job)
+    _must_exist(there, job)
     found = reading.read_status(there, job)
     recent = reading.for_status(reading.last_events(there, job, RECENT), 10)
     if as_json:
@@ -214,6 +215,7 @@ def evict(
     """Have the job's machine evicted, to see what happens."""
     place = read_place(os.environ, store)
     there = place.store_of(job)
+    _must_exist(there, job)
     found = reading.read_status(there, job)
     if found.machine is None or found.launch is None:
         raise InputError(f"job {job} has no machine now ({found.state}): nothing to evict")
@@ -322,10 +324,8 @@ def run(arguments: list[str] | None = None) -> int:
     except BadJobError as error:
         for line in error.lines:
             typer.echo(line, err=True)
-    except (InputError, TakenError, PackError, PersonError) as error:
+    except (InputError, TakenError, PackError, PersonError, RefusedError, GiveUpError) as error:
         typer.echo(f"outlast: {error}", err=True)
-    except NotFoundError as error:
-        typer.echo(f"outlast: no such job: {error}", err=True)
     except (StoreError, ProviderError, RecordError) as error:
         typer.echo(f"outlast: {error}", err=True)
         return exits.UNAVAILABLE
