@@ -47,7 +47,7 @@ def test_killed_before_the_first_save(twins: Twins) -> None:
     stop = Stop("batch", 0, 0, 3, kill=True)
     killed = twins.attempt(scenario, folder, 1, stop, environ={"OUTLAST_EVERY": "3600"})
     assert not (problem := killed.wrong_end()), problem
-    assert newest(folder) is None
+    assert newest(folder, 1) is None
     rest = twins.attempt(scenario, folder, 2, None)
     assert not (problem := rest.wrong_end()), problem
     assert_same(twins.whole(scenario, resume=False), [killed, rest])

@@ -44,7 +44,7 @@ def given_up(
     assert first.done.code == KILLED, f"it was not taken away\n{first.done.log}"
     assert first.end is not None, f"nothing was said before the machine went\n{first.done.log}"
     assert first.end.outcome == "yielded"
-    saved = newest(folder)
+    saved = newest(folder, 1)
     assert saved is not None
     assert saved.step == first.end.step
     rest = twins.attempt(scenario, folder, 2, None)

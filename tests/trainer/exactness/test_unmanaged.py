@@ -21,7 +21,7 @@ def test_killed_and_started_again_by_hand(twins: Twins) -> None:
     rest = twins.attempt(scenario, folder, 2, None, managed=False, options=OPTIONS)
     assert rest.done.code == 0, rest.done.log
     assert (folder / ".outlast").is_dir()
-    assert not (folder / "scratch").exists()
+    assert not (folder / "scratch-1").exists()
     assert_same(twins.whole(scenario, resume=False), [killed, rest])
 
 

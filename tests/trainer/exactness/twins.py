@@ -157,37 +157,45 @@ class Twins:
 
 
 def _manage(folder: Path, number: int) -> dict[str, str]:
-    """What the daemon does before the command starts; the environment it gives."""
-    control = folder / f"control-{number}"
+    """What the daemon does before the command starts; the environment it gives.
+
+    It brings the newest whole checkpoint to a scratch folder of the attempt's own, and nothing
+    else, then the outputs of that checkpoint.
+    """
+    control, scratch, outputs = (
+        folder / f"control-{number}",
+        folder / f"scratch-{number}",
+        folder / "outputs",
+    )
     control.mkdir()
-    (folder / "scratch").mkdir(exist_ok=True)
-    _bring_back_outputs(folder)
+    scratch.mkdir()
+    before = folder / f"scratch-{number - 1}"
+    loaded = before.exists() and load_newest(before, rank=0, world_size=1, on_damaged=_never)
+    if loaded:
+        for key in (loaded.id.key, *(ref.key for ref in loaded.manifest.objects)):
+            (scratch / key).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(before / key, scratch / key)
+        restore_outputs(scratch, loaded.manifest, outputs)
+    else:
+        shutil.rmtree(outputs)
+        outputs.mkdir()
     return {
-        "OUTLAST_SCRATCH": str(folder / "scratch"),
-        "OUTLAST_OUTPUTS": str(folder / "outputs"),
+        "OUTLAST_SCRATCH": str(scratch),
+        "OUTLAST_OUTPUTS": str(outputs),
         "OUTLAST_CONTROL": str(control),
         "OUTLAST_JOB": "exactness",
         "OUTLAST_ATTEMPT": str(number),
     }
 
 
-def _bring_back_outputs(folder: Path) -> None:
-    loaded = load_newest(folder / "scratch", rank=0, world_size=1, on_damaged=_never)
-    outputs = folder / "outputs"
-    if loaded is None:
-        shutil.rmtree(outputs)
-        outputs.mkdir()
-    else:
-        restore_outputs(folder / "scratch", loaded.manifest, outputs)
-
-
 def _never(checkpoint: CheckpointId, why: str) -> None:
     raise AssertionError(f"checkpoint {checkpoint} is damaged: {why}")
 
 
-def newest(folder: Path) -> CheckpointId | None:
-    """The newest checkpoint in a run's scratch."""
-    found = newest_first(path.name for path in (folder / "scratch" / "checkpoints").glob("*.json"))
+def newest(folder: Path, number: int) -> CheckpointId | None:
+    """The newest checkpoint that attempt ``number`` left in its scratch folder."""
+    checkpoints = folder / f"scratch-{number}" / "checkpoints"
+    found = newest_first(path.name for path in checkpoints.glob("*.json"))
     return found[0] if found else None
 
 
