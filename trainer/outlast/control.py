@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 from outlast.progress import (
+    END,
     Announcement,
     End,
     Note,
@@ -36,6 +38,7 @@ class Control:
         self._written_at = -math.inf
         self._written: Progress | None = None
         self._end: End | None = None
+        self._lock = threading.Lock()
 
     def announce(self, pid: int, library: str) -> None:
         """Say that notices are read here. Raises OSError."""
@@ -61,15 +64,26 @@ class Control:
                 append_note(self._folder, note)
 
     def end(self, outcome: Outcome, step: int) -> None:
-        """Say how the program ended; a later word replaces an earlier one."""
+        """Say how the program ended. What was said of a later step, or at the end, stays."""
         end = End(outcome, step)
-        if self._leading is None or end == self._end:
+        if self._leading is None:
             return
-        try:
-            write_end(self._leading, end)
-            self._end = end
-        except OSError as error:
-            say(f"the end could not be told to the daemon: {error}")
+        with self._lock:  # the watching thread may give a step up just as it ends
+            said = self._end
+            if said is not None and (said.outcome == "finished" or said.step > step or said == end):
+                return
+            try:
+                write_end(self._leading, end)
+                self._end = end
+            except OSError as error:
+                say(f"the end could not be told to the daemon: {error}")
+
+    def take_back_end(self) -> None:
+        """The notice was taken back: the program goes on."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._leading is not None and self._end is not None:
+                (self._leading / END).unlink(missing_ok=True)
+                self._end = None
 
 
 def say(text: str) -> None:

@@ -115,11 +115,11 @@ class ObjectWriter:
         attempt: int,
         *,
         known: Mapping[Content, Placed],
-        buffer: bytearray | None = None,
+        buffer: np.ndarray | None = None,
         fsync: bool = True,
         object_bytes: int = OBJECT_BYTES,
     ) -> None:
-        self.buffer = bytearray() if buffer is None else buffer
+        self.buffer = np.empty(0, np.uint8) if buffer is None else buffer
         self._root, self._attempt, self._known, self._fsync = root, attempt, known, fsync
         self._limit = object_bytes
         self._folder = root / "objects" / f"{attempt:06d}"
@@ -284,9 +284,11 @@ class _Group:
             self.close()
         end = self._filled + chunk.length
         if len(writer.buffer) < end:
-            writer.buffer.extend(bytes(end - len(writer.buffer)))
-        with memoryview(writer.buffer) as view:
-            view[self._filled : end] = data
+            larger = np.empty(max(end, 2 * len(writer.buffer)), np.uint8)
+            larger[: self._filled] = writer.buffer[: self._filled]
+            writer.buffer = larger
+        # Unlike a memoryview's, this copy lets training go on meanwhile.
+        np.copyto(writer.buffer[self._filled : end], np.frombuffer(data, np.uint8))
         self._chunks.append(chunk)
         self._filled = end
 
@@ -295,8 +297,8 @@ class _Group:
         if not self._chunks:
             return
         header = b"" if self._raw else _safetensors_header(self._chunks)
-        with memoryview(self._writer.buffer) as view, view[: self._filled] as data:
-            ref = self._writer._put(header, data)
+        filled: Any = self._writer.buffer[: self._filled]
+        ref = self._writer._put(header, memoryview(filled))
         offset = len(header)
         for chunk in self._chunks:
             self._writer._index[chunk.content] = Placed(ref, offset)

@@ -33,8 +33,8 @@ Stamp = tuple[int, int, int, int]
 class Capture:
     """The folder as it was at one step."""
 
-    files: tuple[FileSource, ...]
-    release: Callable[[Written | None], None]
+    files: tuple[FileSource, ...] = ()
+    release: Callable[[Written | None], None] = lambda _written: None
     """To be called once they are written (with where everything lies), or given up (None)."""
 
 

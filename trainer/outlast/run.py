@@ -12,8 +12,6 @@ progress; a writing thread makes snapshots whole.
 
 from __future__ import annotations
 
-import contextlib
-import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -23,27 +21,17 @@ from typing import Any, ClassVar, Literal, NoReturn, get_args
 
 import __main__
 from outlast import cadence
-from outlast.checkpoint import Loaded, load_newest
+from outlast.checkpoint import Loaded
 from outlast.control import Control, say
-from outlast.durable import make_folder
 from outlast.environment import Environment, read_environment
 from outlast.exits import ExitWatch, Stopped
-from outlast.fingerprint import fingerprint
-from outlast.manifest import CheckpointId
 from outlast.notice import Notice
-from outlast.outputs import Outputs, restore_outputs
-from outlast.plain import PREFIX, encode
-from outlast.process import hold, in_forked_children, on_sigterm
+from outlast.process import in_forked_children, on_sigterm
 from outlast.progress import Note, Phase, Progress
-from outlast.ranks import Board
-from outlast.retention import next_attempt, sweep
-from outlast.schedule import Schedule
+from outlast.saving import Kind, Saving, finite
 from outlast.snapshot import Snapshot
 from outlast.steps import Steps
 from outlast.watch import NoticeFile, Ticker
-from outlast.writer import Save, Writer
-
-Kind = Literal["cadence", "notice", "fit", "end"]
 
 _SIGTERM_GRACE = 10.0  # what Docker gives after SIGTERM; others give more
 
@@ -92,32 +80,15 @@ class Run:
         """The notice in force."""
         self._monotonic = monotonic
         self._pid = os.getpid()
-        self._scratch = environment.scratch.absolute()
         self._leads = environment.rank == 0
-        make_folder(self._scratch)
-        self._let_go = hold(self._scratch) if self._leads else lambda: None
-        self.attempt = environment.attempt or next_attempt(self._scratch)
-        if self._leads:
-            with contextlib.suppress(OSError):  # a full or read-only disk is told at the save
-                sweep(self._scratch, self.attempt)
         self._control = Control(environment.control, leads=self._leads)
-        self._outputs = _outputs(environment, self._scratch) if self._leads else None
-        self._board = Board(self._scratch, self.attempt) if environment.world_size > 1 else None
-        self._writer = Writer(
-            self._scratch,
-            job=environment.job,
-            attempt=self.attempt,
-            rank=environment.rank,
-            world_size=environment.world_size,
-            fingerprint=fingerprint,
-            on_note=self._control.note,
-        )
+        self._saving = Saving(environment, on_note=self._control.note, monotonic=monotonic)
+        self.attempt = self._saving.attempt
+        """Number of this attempt, from 1."""
         self._steps = Steps()
         self._progress = Progress(step=0, phase="starting")
         self._resumed: Loaded | None = None
         self._resumed_read = False
-        self._schedule = Schedule(environment.every)
-        self._submitted_step: int | None = None
         self._finished = False
         self._stopped = False
         self._exit = ExitWatch(self.end)
@@ -143,41 +114,18 @@ class Run:
         """
         if not self._resumed_read:
             self.phase("restoring")
-            self._resumed = load_newest(
-                self._scratch,
-                rank=self.environment.rank,
-                world_size=self.environment.world_size,
-                on_damaged=self._damaged,
-            )
+            self._resumed = self._saving.load()
             self._resumed_read = True
             if self._resumed is not None:
-                self._go_on_from(self._resumed)
+                step = self._steps.done = self._resumed.step
+                self._progress = replace(self._progress, resumed_step=step)
         return self._resumed
-
-    def _go_on_from(self, loaded: Loaded) -> None:
-        self._writer.resumed_from(loaded.manifest, loaded.all_arrays)
-        self._steps.done = loaded.step
-        self._progress = replace(self._progress, step=loaded.step, resumed_step=loaded.step)
-        if self._outputs is not None and not self.environment.managed:
-            restore_outputs(self._scratch, loaded.manifest, self._outputs.folder)
-
-    def _damaged(self, id_: CheckpointId, why: str) -> None:
-        self.note(
-            "warning",
-            "checkpoint-damaged",
-            f"checkpoint {id_} is passed over for the one before: {why}.",
-        )
 
     # Saving.
 
     def due(self, now: float | None = None) -> bool:
         """Whether to save now. ``now`` is seconds on CLOCK_MONOTONIC."""
-        if self._board is not None:
-            return self._board.read().save_at == self._steps.done
-        return self._cadence_due(self._monotonic() if now is None else now)
-
-    def _cadence_due(self, now: float) -> bool:
-        return self._writer.idle and self._schedule.due(now)
+        return self._saving.due(self._monotonic() if now is None else now, self._steps.done)
 
     def save(self, snapshot: Snapshot, kind: Kind = "cadence") -> None:
         """Make ``snapshot`` a checkpoint, in the background. Returns at once.
@@ -185,57 +133,20 @@ class Run:
         Raises TypeError, naming the path, for a state that is not plain data; what was wrong
         with the arrays of the save before; RuntimeError in a forked process.
         """
-        self._own_process()
-        if self._writer.failed is not None:
-            error, self._writer.failed = self._writer.failed, None
-            raise error
-        now = self._monotonic()
-        if kind == "cadence" and self._submitted_step == snapshot.step:
-            self._scheduled(now)
-            return
-        state, arrays = encode(snapshot.state)
-        wrong = next((name for name in snapshot.arrays if name.startswith(PREFIX)), None)
-        if wrong is not None:
-            raise ValueError(f"the name of array {wrong!r} must not begin with {PREFIX!r}")
-        capture = None
-        if self._outputs is not None:
-            try:
-                capture = self._outputs.capture(still=kind != "cadence")
-            except OSError as error:
-                self._writer.tell_failed(snapshot.step, error)
-                self._scheduled(now)
-                return
-        self._writer.submit(
-            Save(
-                step=snapshot.step,
-                kind=kind,
-                state=state,
-                arrays={**snapshot.arrays, **arrays},
-                metrics=_finite(snapshot.metrics),
-                files=() if capture is None else capture.files,
-                release=(lambda _written: None) if capture is None else capture.release,
-                # The daemon reads through this kernel; the disk goes with the machine.
-                fsync=not (self.environment.managed and kind == "notice"),
-            )
-        )
-        self._submitted_step = snapshot.step
-        self._scheduled(now)
-
-    def _scheduled(self, began: float) -> None:
-        saved = self._writer.saved
-        background = 0.0 if saved is None else saved.seconds
-        self._schedule.saved(began, self._monotonic(), background)
+        if os.getpid() != self._pid:
+            raise RuntimeError("only the process that trains can save, not one forked from it")
+        self._saving.save(snapshot, kind)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until the newest save is whole; whether it is, within ``timeout`` seconds."""
-        return self._writer.flush(timeout)
+        return self._saving.flush(timeout)
 
     # Steps.
 
     def step_begin(self, expected_steps: int = 1) -> None:
         """``expected_steps`` batches begin, with no chance to stop between them."""
         now = self._monotonic()
-        self._schedule.start(now)
+        self._saving.start(now)
         if self._finished:
             self._finished = False
             self._exit.forget()
@@ -249,14 +160,9 @@ class Run:
         self._steps.end(now, step, steps)
         if self._progress.phase == "tracing":
             self._progress = replace(self._progress, phase="training")
-        if self._board is not None:
-            plan = self._board.agree(
-                step,
-                ahead=2 * steps,
-                stop=self._leads and self.notice is not None,
-                save=lambda: self._leads and self._cadence_due(now),
-            )
-            self.stop_requested = plan.stop_at is not None and step >= plan.stop_at
+        if self.environment.world_size > 1:
+            at = self._saving.stop_at(now, step, steps, noticed=self.notice is not None)
+            self.stop_requested = at is not None and step >= at
 
     def phase(self, phase: Phase) -> None:
         """What the program does now; leaving ``training`` gives up the step under way."""
@@ -276,7 +182,7 @@ class Run:
         """What a person wants to see: epochs from 1, the latest metrics."""
         changes: dict[str, Any] = {"epoch": epoch, "epochs": epochs}
         if metrics is not None:
-            changes["metrics"] = _finite(metrics)
+            changes["metrics"] = finite(metrics)
         changes = {name: value for name, value in changes.items() if value is not None}
         self._progress = replace(self._progress, **changes)
 
@@ -291,7 +197,7 @@ class Run:
         self.phase("saving")
         self.save(snapshot, "notice")
         self.flush(None)
-        saved = self._writer.saved
+        saved = self._saving.saved
         step = saved.step if saved is not None else self._steps.done
         if saved is not None:
             self._control.end("yielded", saved.step)
@@ -332,8 +238,7 @@ class Run:
             self._ticker.close()
         self._exit.close()
         self._remove_handler()
-        self._let_go()
-        self._let_go = lambda: None
+        self._saving.close()
         if Run._current is self:
             Run._current = None
 
@@ -348,14 +253,14 @@ class Run:
             self.note("error", "notice-unreadable", f"The notice is not understood: {error}")
         if self.notice is not None and not self._stopped and not self._finished:
             elapsed, expected = self._steps.under_way(now)
-            saved = self._writer.saved
+            saved = self._saving.saved
             verdict = cadence.at_notice(
                 left=self.notice.left(now),
                 elapsed=elapsed,
                 expected=expected,
                 save_seconds=None if saved is None else saved.seconds,
             )
-            if verdict == "give-up" and saved is not None and self._writer.idle:
+            if verdict == "give-up" and saved is not None and self._saving.idle:
                 self._control.end("yielded", saved.step)
         self._tell_progress()
 
@@ -363,14 +268,16 @@ class Run:
         if notice == self.notice or (notice is None and self._sigtermed()):
             return
         self.notice = notice
-        if self._board is None:
+        if notice is None:
+            self._control.take_back_end()
+        if self.environment.world_size == 1:
             self.stop_requested = notice is not None
 
     def _sigtermed(self) -> bool:
         return self.notice is not None and self.notice.reason == "sigterm"
 
     def _tell_progress(self, *, force: bool = False) -> None:
-        saved = self._writer.saved
+        saved = self._saving.saved
         progress = replace(
             self._progress,
             step=self._steps.done,
@@ -394,26 +301,3 @@ class Run:
         if Run._current is self:
             Run._current = None
         self._remove_handler()
-
-    def _own_process(self) -> None:
-        if os.getpid() != self._pid:
-            raise RuntimeError("only the process that trains can save, not one forked from it")
-
-
-def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
-    return {str(k): float(v) for k, v in metrics.items() if math.isfinite(float(v))}
-
-
-def _outputs(environment: Environment, scratch: Path) -> Outputs | None:
-    if environment.outputs is None:
-        return None
-    folder = environment.outputs.absolute()
-    script = getattr(__main__, "__file__", None)
-    for inside in (scratch, *([Path(script)] if script else [])):
-        if not environment.managed and inside.resolve().is_relative_to(folder.resolve()):
-            raise ValueError(
-                f"the outputs folder {folder} holds {inside}: give a folder of its own, since a "
-                "resume removes from it what was not there"
-            )
-    folder.mkdir(parents=True, exist_ok=True)
-    return Outputs(folder, spool=scratch)

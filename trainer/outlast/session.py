@@ -25,7 +25,8 @@ import numpy as np
 from outlast.generators import read_generators, set_generators
 from outlast.run import Run
 from outlast.snapshot import Snapshot
-from outlast.tracked import Tracked, track
+from outlast.tracked import Tracked
+from outlast.tracking import track
 
 _KIND = "session"
 

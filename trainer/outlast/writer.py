@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xxhash
 
 from outlast.checkpoint import Arrays
@@ -83,7 +84,7 @@ class Writer:
         self._parent: Manifest | None = None
         self._parent_index: Callable[[], dict[Content, Placed]] | None = None
         self._index: Mapping[Content, Placed] = {}
-        self._buffer = bytearray()
+        self._buffer = np.empty(0, np.uint8)
         self._parts = Parts(scratch, attempt, world_size)
         self._retention = Retention(scratch, attempt)
         self._told: set[str] = set()
@@ -187,7 +188,10 @@ class Writer:
             buffer=self._buffer,
             fsync=save.fsync,
         )
-        written = objects.write(save.arrays.items(), save.files)
+        try:
+            written = objects.write(save.arrays.items(), save.files)
+        finally:
+            self._buffer = objects.buffer
         manifest = Manifest(
             job=self._job,
             attempt=self._attempt,

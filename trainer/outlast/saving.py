@@ -1,0 +1,187 @@
+"""The saves of one run: when one is due, what it takes in, and handing it to the writer."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import __main__
+from outlast.checkpoint import Loaded, load_newest
+from outlast.durable import make_folder
+from outlast.environment import Environment
+from outlast.fingerprint import fingerprint
+from outlast.manifest import CheckpointId
+from outlast.outputs import Capture, Outputs, restore_outputs
+from outlast.plain import PREFIX, encode
+from outlast.process import hold
+from outlast.progress import Note
+from outlast.ranks import Board
+from outlast.retention import next_attempt, sweep
+from outlast.schedule import Schedule
+from outlast.snapshot import Snapshot
+from outlast.writer import Save, Saved, Writer
+
+Kind = Literal["cadence", "notice", "fit", "end"]
+
+
+class Saving:
+    """Used by the training thread; :attr:`saved` and :attr:`idle` may be read from any."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        *,
+        on_note: Callable[[Note], None],
+        monotonic: Callable[[], float],
+    ) -> None:
+        """Raises BlockingIOError if another process trains with the same folder; OSError."""
+        self._environment = environment
+        self._scratch = environment.scratch.absolute()
+        self._on_note, self._monotonic = on_note, monotonic
+        self._leads = environment.rank == 0
+        make_folder(self._scratch)
+        self._let_go = hold(self._scratch) if self._leads else lambda: None
+        self.attempt = environment.attempt or next_attempt(self._scratch)
+        if self._leads:
+            with contextlib.suppress(OSError):  # a full or read-only disk is told at the save
+                sweep(self._scratch, self.attempt)
+        self._outputs = _outputs(environment, self._scratch) if self._leads else None
+        self._board = Board(self._scratch, self.attempt) if environment.world_size > 1 else None
+        self._writer = Writer(
+            self._scratch,
+            job=environment.job,
+            attempt=self.attempt,
+            rank=environment.rank,
+            world_size=environment.world_size,
+            fingerprint=fingerprint,
+            on_note=on_note,
+        )
+        self._schedule = Schedule(environment.every)
+        self._submitted: int | None = None
+
+    @property
+    def saved(self) -> Saved | None:
+        """The newest save of this process that is whole."""
+        return self._writer.saved
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being written or waits to be."""
+        return self._writer.idle
+
+    def load(self) -> Loaded | None:
+        """The newest whole checkpoint, to go on from; the outputs folder is brought back.
+
+        Raises NewerVersionError, ValueError (another number of processes), OSError.
+        """
+        loaded = load_newest(
+            self._scratch,
+            rank=self._environment.rank,
+            world_size=self._environment.world_size,
+            on_damaged=self._damaged,
+        )
+        if loaded is not None:
+            self._writer.resumed_from(loaded.manifest, loaded.all_arrays)
+            if self._outputs is not None and not self._environment.managed:
+                restore_outputs(self._scratch, loaded.manifest, self._outputs.folder)
+        return loaded
+
+    def _damaged(self, id_: CheckpointId, why: str) -> None:
+        text = f"checkpoint {id_} is passed over for the one before: {why}."
+        self._on_note(Note("warning", "checkpoint-damaged", text))
+
+    def start(self, now: float) -> None:
+        """Steps begin; ``now`` is seconds on CLOCK_MONOTONIC here and below."""
+        self._schedule.start(now)
+
+    def due(self, now: float, step: int) -> bool:
+        """Whether to save now that ``step`` is done."""
+        if self._board is not None:
+            return self._board.read().save_at == step
+        return self._cadence_due(now)
+
+    def _cadence_due(self, now: float) -> bool:
+        return self._writer.idle and self._schedule.due(now)
+
+    def stop_at(self, now: float, step: int, steps: int, *, noticed: bool) -> int | None:
+        """The step at which all ranks stop, agreed on now that ``step`` is done; None: none yet."""
+        if self._board is None:
+            return step if noticed else None
+        plan = self._board.agree(
+            step,
+            ahead=2 * steps,
+            stop=self._leads and noticed,
+            save=lambda: self._leads and self._cadence_due(now),
+        )
+        return plan.stop_at
+
+    def save(self, snapshot: Snapshot, kind: Kind) -> None:
+        """Hand ``snapshot`` to the writer. Raises TypeError, ValueError."""
+        if self._writer.failed is not None:
+            error, self._writer.failed = self._writer.failed, None
+            raise error
+        began = self._monotonic()
+        if kind != "cadence" or self._submitted != snapshot.step:
+            self._submit(snapshot, kind)
+        saved = self._writer.saved
+        background = 0.0 if saved is None else saved.seconds
+        self._schedule.saved(began, self._monotonic(), background)
+
+    def _submit(self, snapshot: Snapshot, kind: Kind) -> None:
+        state, arrays = encode(snapshot.state)
+        wrong = next((name for name in snapshot.arrays if name.startswith(PREFIX)), None)
+        if wrong is not None:
+            raise ValueError(f"the name of array {wrong!r} must not begin with {PREFIX!r}")
+        capture = Capture()
+        if self._outputs is not None:
+            try:
+                capture = self._outputs.capture(still=kind != "cadence")
+            except OSError as error:
+                self._writer.tell_failed(snapshot.step, error)
+                return
+        self._writer.submit(
+            Save(
+                step=snapshot.step,
+                kind=kind,
+                state=state,
+                arrays={**snapshot.arrays, **arrays},
+                metrics=finite(snapshot.metrics),
+                files=capture.files,
+                release=capture.release,
+                # The daemon reads through this kernel; the disk goes with the machine.
+                fsync=not (self._environment.managed and kind == "notice"),
+            )
+        )
+        self._submitted = snapshot.step
+
+    def flush(self, timeout: float | None) -> bool:
+        """Wait until the newest save is whole; whether it is, within ``timeout`` seconds."""
+        return self._writer.flush(timeout)
+
+    def close(self) -> None:
+        """Let other processes train with the folder."""
+        self._let_go()
+        self._let_go = lambda: None
+
+
+def finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Those that JSON can say."""
+    return {str(k): float(v) for k, v in metrics.items() if math.isfinite(float(v))}
+
+
+def _outputs(environment: Environment, scratch: Path) -> Outputs | None:
+    if environment.outputs is None:
+        return None
+    folder = environment.outputs.absolute()
+    script = getattr(__main__, "__file__", None)
+    for inside in (scratch, *([Path(script)] if script else [])):
+        if not environment.managed and inside.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(
+                f"the outputs folder {folder} holds {inside}: give a folder of its own, since a "
+                "resume removes from it what was not there"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    return Outputs(folder, spool=scratch)
