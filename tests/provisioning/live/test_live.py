@@ -17,7 +17,7 @@ import pytest
 from outlast_agent import layout
 from outlast_agent.records import AttemptEnd, load
 from outlast_provisioning import reading
-from outlast_provisioning.persons import cancel_job
+from outlast_provisioning.persons import cancel_job, resume_job
 from outlast_provisioning.providers.local_vm import MACHINE_VARIABLE
 from outlast_provisioning.providers.processes import with_variable
 from provisioning.live.jobs import NAME, TRAIN, Place, expected_walk
@@ -158,3 +158,81 @@ def test_a_second_controller_sees_the_first(place: Place, monkeypatch: pytest.Mo
     with place.controller(), place.controller() as second:
         place.wait(lambda: any("another controller" in line for line in second), "its word", 10)
     assert not list(place.store.list("controllers/"))
+
+
+def test_a_cancelled_notice_keeps_one_machine(place: Place) -> None:
+    # Steps of 1.5 seconds: the save, and so the acknowledgement, takes so long to come.
+    place.submit(place.write(TRAIN, 4, 1.5, grace="60s"))
+    with place.controller():
+        place.wait(lambda: place.last_step() >= 1, "step 1")
+        machine = place.training_machine()
+        place.provider.evict(machine)
+        place.wait(lambda: len(machines_used(place)) == 2, "a spare")
+        place.provider.cancel_notice(machine)
+        place.wait(place.result, "the result")
+        place.wait(lambda: nothing_is_left(place), "the machines to be deleted")
+    assert place.walk() == expected_walk(4)
+    assert len(machines_used(place)) == 2
+
+
+def test_less_than_was_durable_is_held_until_a_person_decides(place: Place) -> None:
+    place.submit(place.write(TRAIN, 120, 0.03))
+    checkpoints = place.store.root / "jobs" / NAME / "checkpoints"
+    with place.controller():
+        place.wait(lambda: place.last_step() >= 20, "step 20")
+        place.provider.evict(place.training_machine())
+        place.wait(lambda: len(place.attempts()) == 2 and place.last_step() >= 50, "step 50")
+        place.provider.evict(place.training_machine())
+        place.wait(lambda: reading.read_status(place.store, NAME).evictions == 2, "the notice")
+        place.wait(lambda: any(checkpoints.glob("000002-*")), "its save")
+    for manifest in checkpoints.glob("000002-*"):
+        manifest.unlink()
+    (kept,) = checkpoints.glob("000001-*")
+    with place.controller():
+        place.wait(lambda: reading.read_status(place.store, NAME).state == "held", "the hold")
+        place.wait(lambda: nothing_is_left(place), "the machines to be deleted")
+        assert place.result() is None
+        resume_job(place.store, NAME, kept.name)
+        place.wait(place.result, "the result")
+    assert place.walk() == expected_walk(120)
+
+
+def test_ctrl_c_leaves_the_job_safe(place: Place) -> None:
+    file = place.write(TRAIN, 100, 0.03)
+    waiting = subprocess.Popen(
+        [sys.executable, "-m", "outlast_provisioning", "submit", "--wait", str(file)],
+        env={**os.environ, "OUTLAST_HOME": str(place.home)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        place.wait(lambda: place.last_step() >= 5, "step 5")
+        waiting.send_signal(signal.SIGINT)
+        _, said = waiting.communicate(timeout=20)
+    finally:
+        waiting.kill()
+        waiting.wait()
+    assert waiting.returncode == 130
+    assert "Job walk is safe: its machine trains on" in said
+    assert f"outlast controller --store {place.url}" in said
+    before = place.last_step()
+    place.wait(lambda: place.last_step() > before, "another step")
+    with place.controller():
+        place.wait(place.result, "the result")
+        place.wait(lambda: nothing_is_left(place), "the machine to be deleted")
+    assert place.walk() == expected_walk(100)
+    assert place.attempts() == [1]
+
+
+def test_an_input_that_is_not_there_is_told_and_ends_the_job(place: Place) -> None:
+    more = "inputs: [{from: file:///nowhere/cats.zip, to: /data}]\nretries: {failures: 1}\n"
+    place.submit(place.write(TRAIN, 10, 0.0, more=more))
+    with place.controller():
+        place.wait(place.result, "the result")
+        place.wait(lambda: nothing_is_left(place), "the machine to be deleted")
+    result = place.result()
+    assert result is not None
+    assert result.outcome == "failed"
+    assert "/nowhere/cats.zip" in result.message
+    assert place.steps() == []

@@ -1,0 +1,212 @@
+"""The loop: what it reads when nothing happens, what it does when something cannot be reached."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from outlast_agent import layout
+from outlast_agent.records import Beat, Signal, dump
+from outlast_agent.stores.base import Entry, UnavailableError
+from outlast_provisioning.controller import LOOK_SECONDS, Controller
+from outlast_provisioning.providers.base import GiveUpError, Machine, Request, TryAgainError
+from provisioning.simulated import NAME, Cloud, Daemons, MemoryStore, closed, launches, submitted
+
+
+class CountingStore(MemoryStore):
+    """Counts what is asked of it, and may not answer."""
+
+    def __init__(self, inner: MemoryStore) -> None:
+        super().__init__()
+        self.content = inner.content
+        self.requests: Counter[str] = Counter()
+        self.down = False
+
+    def _count(self, what: str) -> None:
+        if self.down:
+            raise UnavailableError("no route to the store")
+        self.requests[what] += 1
+
+    def create(self, key: str, data: bytes | Path) -> None:
+        self._count("create")
+        super().create(key, data)
+
+    def put(self, key: str, data: bytes) -> None:
+        self._count("put")
+        super().put(key, data)
+
+    def read(self, key: str, *, limit: int = 64 << 20) -> bytes:
+        self._count("read")
+        return super().read(key, limit=limit)
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
+        self._count("list")
+        return super().list(prefix, after=after)
+
+
+class Bench:
+    """A controller with a clock that a test turns."""
+
+    def __init__(self, cloud_type: type[Cloud] = Cloud) -> None:
+        self.now = 1000.0
+        self.said: list[str] = []
+        self.store = CountingStore(submitted())
+        self.cloud = cloud_type(self.store)
+        self.daemons = Daemons(self.store, self.cloud)
+        self.controller = Controller(
+            self.store, {"local": self.cloud}, say=self.say, clock=lambda: self.now
+        )
+
+    def say(self, text: str, **facts: object) -> None:
+        self.said.append(" ".join([text, *[f"{k}={v}" for k, v in facts.items()]]))
+
+    def seconds(self, count: int) -> None:
+        for _ in range(count):
+            self.now += 1.0
+            self.controller.once()
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.controller.close()
+
+
+def train(bench: Bench) -> int:
+    bench.seconds(3)
+    (launch,) = launches(bench.store)
+    attempt = bench.daemons.claim(launch.machine)
+    assert attempt is not None
+    bench.seconds(LOOK_SECONDS.__ceil__() + 1)
+    return attempt
+
+
+def test_when_nothing_happens_little_is_asked(bench: Bench) -> None:
+    train(bench)
+    bench.store.requests.clear()
+    bench.seconds(60)
+    # Two listings a second tell of new jobs and signals; the job itself is looked at every 5 s.
+    assert bench.store.requests["create"] == 0
+    assert bench.store.requests["list"] <= 60 * 2 + 12 * 4 + 12
+    assert bench.store.requests["read"] <= 12 * 4 + 12
+
+
+def test_a_signal_is_acted_on_at_once_and_removed(bench: Bench) -> None:
+    attempt = train(bench)
+    bench.daemons.notice(attempt)
+    signal = Signal(job=NAME, attempt=attempt, kind="notice")
+    bench.store.create(layout.signal(NAME, attempt, "notice"), dump(signal))
+    bench.seconds(1)
+    assert len(launches(bench.store)) == 2
+    assert not list(bench.store.list(layout.SIGNALS))
+
+
+def test_a_machine_that_goes_is_noticed_without_a_signal(bench: Bench) -> None:
+    train(bench)
+    bench.cloud.evict(launches(bench.store)[0].machine, notice=False)
+    bench.seconds(2)
+    assert closed(bench.store, 1) == "lost"
+    assert len(launches(bench.store)) == 2
+
+
+def test_a_store_that_does_not_answer_is_told_once_and_waited_for(bench: Bench) -> None:
+    train(bench)
+    bench.said.clear()
+    bench.store.down = True
+    bench.seconds(20)
+    assert len([line for line in bench.said if "the store" in line]) == 1
+    assert "no route to the store" in bench.said[0]
+    assert len(bench.cloud.machines) == 1
+    bench.store.down = False
+    bench.seconds(2)
+    assert "the store can be dealt with again" in bench.said
+    assert len(bench.cloud.machines) == 1
+
+
+class Mute(Cloud):
+    """A cloud whose listing fails when told so."""
+
+    mute = False
+
+    def list(self) -> list[Machine]:
+        if self.mute:
+            raise TryAgainError("503")
+        return super().list()
+
+
+def test_a_cloud_that_does_not_answer_has_lost_nothing() -> None:
+    bench = Bench(Mute)
+    train(bench)
+    assert isinstance(bench.cloud, Mute)
+    bench.cloud.mute = True
+    bench.seconds(30)
+    assert closed(bench.store, 1) is None
+    assert len(launches(bench.store)) == 1
+    bench.controller.close()
+
+
+class Stubborn(Cloud):
+    """A cloud that will never run this."""
+
+    def ask(self, request: Request) -> Machine:
+        raise GiveUpError("there is no size called huge")
+
+
+def test_a_cloud_that_will_never_run_it_ends_the_job() -> None:
+    bench = Bench(Stubborn)
+    bench.seconds(4)
+    bench.controller.close()
+    text = bench.store.read(layout.result(NAME)).decode()
+    assert "there is no size called huge" in text
+    assert "failed" in text
+    assert closed(bench.store, 1) == "refused"
+
+
+def test_no_capacity_waits_and_asks_again(bench: Bench) -> None:
+    bench.cloud.full = True
+    bench.seconds(50)
+    assert bench.cloud.asked == 1
+    assert closed(bench.store, 1) == "no-capacity"
+    bench.cloud.full = False
+    bench.seconds(20)
+    assert len(bench.cloud.machines) == 1
+
+
+def test_one_damaged_job_does_not_stop_the_others(bench: Bench) -> None:
+    bench.store.put(layout.job_file("bad"), b'{"version": 1, "name": 7}')
+    bench.store.put(layout.job_file("newer"), b'{"version": 99, "name": "newer"}')
+    bench.store.put(layout.beat("without-a-job"), b"{}")
+    for name in ("bad", "newer"):
+        first = Beat(
+            job=name, attempt=None, launch=0, machine="", boot_id="", sequence=0, phase="submitted"
+        )
+        bench.store.put(layout.beat(name), dump(first))
+    bench.seconds(20)
+    assert len(bench.cloud.machines) == 1
+    told = [line for line in bench.said if "job bad" in line or "job newer" in line]
+    assert len(told) == 2  # once each, not each time
+
+
+def test_a_job_that_is_over_is_left_alone(bench: Bench) -> None:
+    attempt = train(bench)
+    bench.daemons.finish(attempt)
+    bench.seconds(30)
+    assert bench.cloud.machines == {}
+    assert bench.controller.done_with(NAME)
+    bench.store.requests.clear()
+    bench.seconds(20)
+    assert bench.store.requests["read"] == 0
+
+
+def test_a_machine_that_turns_up_after_the_end_is_deleted(bench: Bench) -> None:
+    attempt = train(bench)
+    (machine,) = bench.cloud.list()
+    bench.daemons.finish(attempt)
+    bench.seconds(30)
+    bench.cloud.machines[machine.name] = machine  # an ask that was answered very late
+    bench.seconds(30)
+    assert bench.cloud.machines == {}
