@@ -25,9 +25,9 @@ class StoreTimes:
     """When things appeared in the store, by attempt. CLOCK_MONOTONIC, seconds."""
 
     noticed: Mapping[int, float]
-    """The attempt's notice."""
+    """The attempt's notice was seen."""
     durable: Mapping[int, float]
-    """The attempt's last manifest."""
+    """The attempt's last checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class LossCost:
     """The first step that its successor did."""
     repeated_steps: int
     notice_seen_seconds: float | None
-    """From the eviction being published to the notice in the store."""
+    """From the eviction being asked for to the daemon having seen its notice."""
     flush_seconds: float | None
-    """From the notice to the last manifest in the store."""
+    """From the notice to the last checkpoint being durable."""
     recovery_seconds: float
     """From the last step before to the first step after."""
     recovery_over_start_seconds: float

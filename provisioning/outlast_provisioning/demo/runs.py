@@ -155,7 +155,7 @@ class JobStory:
             outputs=self.folder / "store" / layout.output(JOB, result.attempt, ""),
             steps=log.read(),
             losses=losses,
-            times=self._times(),
+            times=self._times(store),
             seconds=time.monotonic() - began,
         )
 
@@ -195,18 +195,18 @@ class JobStory:
         self.provider.evict(claim.machine, notice=point.kind == "notice")
         return Loss(point.kind, attempt, asked_at)
 
-    def _times(self) -> StoreTimes:
-        """From the times of the store's files, brought to CLOCK_MONOTONIC."""
-        root = self.folder / "store" / layout.job_root(JOB)
+    def _times(self, store: FileStore) -> StoreTimes:
+        """From the stamps in the names of the daemons' events, brought to CLOCK_MONOTONIC."""
         offset = time.monotonic() - time.time()
-        noticed = {
-            int(path.name.split(".")[0]): path.stat().st_mtime + offset
-            for path in (root / "attempts").glob("*.notice.json")
-        }
+        noticed: dict[int, float] = {}
         durable: dict[int, float] = {}
-        for path in (root / "checkpoints").glob("*.json"):
-            attempt = int(path.name.split("-")[0])
-            durable[attempt] = max(durable.get(attempt, 0.0), path.stat().st_mtime + offset)
+        for entry in store.list(layout.events(JOB)):
+            event = load(Event, store.read(entry.key), key=entry.key)
+            at = int(entry.key.rsplit("/", 1)[1].split("-")[0]) / 1e6 + offset
+            if event.attempt is not None and event.kind == "notice":
+                noticed.setdefault(event.attempt, at)
+            if event.attempt is not None and event.kind == "durable":
+                durable[event.attempt] = at
         return StoreTimes(noticed, durable)
 
     def _where(self, store: FileStore) -> str:

@@ -14,7 +14,7 @@ from rich.text import Text
 from outlast_provisioning.demo.measure import LossCost, Report
 from outlast_provisioning.demo.steplog import Step
 
-WIDTH = 64
+WIDTH = 44
 COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan")
 
 
@@ -37,14 +37,14 @@ def show_scene(scene: Scene) -> RenderableType:
     total = max(scene.steps_total, scene.step, 1)
     bar = Table.grid(padding=(0, 1))
     bar.add_row(
-        ProgressBar(total=total, completed=scene.step, width=WIDTH - 20),
+        ProgressBar(total=total, completed=scene.step, width=WIDTH),
         Text(f"step {scene.step}" + (f" of {scene.steps_total}" if scene.steps_total else "")),
     )
     parts: list[RenderableType] = [bar]
     if scene.job:
         parts.append(Text(scene.job))
     parts.extend(Text(event, style="dim") for event in scene.events)
-    return Panel(Group(*parts), title=scene.title, title_align="left", width=WIDTH + 20)
+    return Panel(Group(*parts), title=scene.title, title_align="left", width=78)
 
 
 def show_timeline(report: Report, steps: Sequence[Step]) -> RenderableType:
@@ -74,11 +74,17 @@ def show_timeline(report: Report, steps: Sequence[Step]) -> RenderableType:
 
 def show_table(report: Report) -> RenderableType:
     """What each loss cost, and the verdict."""
-    table = Table(title="What each lost machine cost", title_justify="left")
-    for name in ("attempt", "how", "at step", "next step", "repeated"):
+    table = Table(
+        title="What each lost machine cost (seconds)",
+        title_justify="left",
+        caption="recovery: from the last step before to the first step after; "
+        f"extra: beyond a plain start, {report.plain_start_seconds:.1f} s",
+        caption_justify="left",
+    )
+    for name in ("attempt", "notice", "last step", "next step", "repeated"):
         table.add_column(name, justify="right")
-    for name in ("notice seen", "notice to durable", "until next step", "more than a start"):
-        table.add_column(f"{name}, s", justify="right")
+    for name in ("seen", "durable", "recovery", "extra"):
+        table.add_column(name, justify="right")
     for cost in report.losses:
         table.add_row(*_cells(cost))
     verdict = Table.grid(padding=(0, 2))
@@ -93,7 +99,7 @@ def _cells(cost: LossCost) -> list[str]:
 
     return [
         str(cost.attempt),
-        "with notice" if cost.kind == "notice" else "without",
+        "yes" if cost.kind == "notice" else "no",
         str(cost.stopped_step),
         str(cost.resumed_step),
         str(cost.repeated_steps),
