@@ -46,7 +46,7 @@ ENGINE_SECONDS = 60
 PULL_SECONDS = 300
 """Without a word from the engine while it pulls."""
 
-LOG_SECONDS = 60.0
+LOG_SECONDS = 10.0
 """For the rest of the log after the end."""
 
 # The log is read again from its start after a restart of the daemon, so it is kept whole, whatever
@@ -144,9 +144,10 @@ class DockerRuntime(Runtime):
         if state["Status"] not in {"exited", "dead"}:
             return None
         follower = self._followers.get(running.id)
-        if follower and not follower.finish(LOG_SECONDS):
-            raise TryAgainError("the container has ended, but the engine still holds its log")
-        return _exit(state)
+        whole = follower is None or follower.finish(LOG_SECONDS)
+        # A full disk must not keep an attempt from ending.
+        lost = "" if whole or follower is None else f"the end of its log is lost: {follower.fault}"
+        return _exit(state, lost)
 
     def remove(self, running: Running) -> None:
         """See :meth:`Runtime.remove`."""
@@ -284,8 +285,8 @@ def _digest(client: docker.DockerClient, image: str, reference: str) -> str | No
     return next((each for each in digests if each.split("@")[0] == name), None)
 
 
-def _exit(state: dict[str, Any]) -> Exit:
+def _exit(state: dict[str, Any], lost: str) -> Exit:
     code = int(state["ExitCode"])
     # The engine also sets it when only a child was killed and the command went on.
     memory = bool(state.get("OOMKilled")) and code != 0
-    return Exit(code, out_of_memory=memory, message=str(state.get("Error") or "")[:300])
+    return Exit(code, out_of_memory=memory, message=str(state.get("Error") or lost)[:300])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from docker.errors import DockerException, NotFound
 from docker.models.containers import Container
 
 from outlast.durable import read_json, replace_json
+from outlast_agent.runtimes.docker_errors import one_line
 
 _PAUSE_SECONDS = 1.0
 
@@ -30,7 +32,8 @@ class LogFollower:
         self._log = log
         self._start_file = state / "docker-log.json"
         self._done = threading.Event()
-        self._abandoned = threading.Event()
+        self.fault = "the engine still holds it"
+        """Why the output is not whole, while it is not."""
 
     def begin(self) -> None:
         """Remember where this container's output begins. Before it is started. Raises OSError."""
@@ -51,7 +54,7 @@ class LogFollower:
         try:
             while not self._follow():
                 # The engine broke off: it restarts, perhaps. What it keeps is asked for again.
-                self._abandoned.wait(_PAUSE_SECONDS)
+                time.sleep(_PAUSE_SECONDS)
         finally:
             self._done.set()
 
@@ -68,7 +71,8 @@ class LogFollower:
             self._container.reload()
         except NotFound:
             return True
-        except (DockerException, requests.exceptions.RequestException, OSError):
+        except (DockerException, requests.exceptions.RequestException, OSError) as error:
+            self.fault = one_line(error)
             return False
         return self._container.status in {"exited", "dead"}
 

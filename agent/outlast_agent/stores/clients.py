@@ -1,6 +1,6 @@
 """How each cloud's client is made from a URL. Credentials come from the environment or the
 machine's identity, as the cloud's own tools have it; emulators by the same variables
-(``AWS_ENDPOINT_URL``, ``AZURE_STORAGE_ENDPOINT``).
+(``AWS_ENDPOINT_URL``, ``AZURE_STORAGE_ENDPOINT``, ``GOOGLE_BASE_URL``).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # in the library's stubs only
 
 _NO_RETRY: RetryConfig = {"max_retries": 0}
 _S3_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_GOOGLE_ENDPOINTS = ("GOOGLE_BASE_URL",)
 _AZURE_ENDPOINTS = ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")
 
 
@@ -81,14 +82,15 @@ def _azure(url: str, env: Mapping[str, str]) -> ClientFactory:
     return connect
 
 
-def _google(url: str, env: Mapping[str, str]) -> ClientFactory:  # noqa: ARG001 - of the table
+def _google(url: str, env: Mapping[str, str]) -> ClientFactory:
     bucket, prefix = _parts(url, 1)
+    endpoint = _first(env, _GOOGLE_ENDPOINTS)
 
     def connect(seconds: float) -> Client:
         return GCSStore(
             bucket,
             prefix=prefix,
-            client_options=_options(seconds, plain=False),
+            client_options=_options(seconds, endpoint.startswith("http://")),
             retry_config=_NO_RETRY,
         )
 

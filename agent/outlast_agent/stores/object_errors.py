@@ -19,6 +19,7 @@ _CODE = re.compile(r"<Code>(\w{1,80})</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]{1,200})", re.DOTALL)
 _QUERY = re.compile(r"(https?://[^\s?)\"']*)\?[^\s)\"']*")
 _NO_CONTAINER = {"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted", "InvalidBucketName"}
+_ABOUT_LOGIN = ("169.254.169.254", "token request", "MissingCredentials", "NoCredentials")
 _PASSING = {408, 409, 425, 429}
 
 LOGIN = {
@@ -51,6 +52,10 @@ def translate(error: Exception, *, operation: str, key: str, url: str) -> StoreE
         return RefusedError(f"{where}: {said}: create the bucket or container, or correct the URL")
     if isinstance(error, exceptions.NotFoundError | FileNotFoundError):
         return NotFoundError(f"{where}: nothing is there")
+    if any(words in text for words in _ABOUT_LOGIN):
+        # Asked of the machine's identity, not of the store: its 403 or 404 is about that.
+        kind = RefusedError if status in {400, 401, 403, 404} else UnavailableError
+        return kind(f"{where}: no credentials: {said}: {LOGIN[scheme]}")
     if isinstance(error, exceptions.UnauthenticatedError) or status == 401:
         return RefusedError(f"{where}: {said}: {LOGIN[scheme]}")
     if isinstance(error, exceptions.PermissionDeniedError | PermissionError) or status == 403:
@@ -66,7 +71,7 @@ def translate(error: Exception, *, operation: str, key: str, url: str) -> StoreE
         | exceptions.UnknownConfigurationKeyError,
     ) or (status is not None and 400 <= status < 500 and status not in _PASSING):
         return RefusedError(f"{where}: {said}: correct the URL or the store's settings")
-    return UnavailableError(f"{where}: {said}: {_passing_hint(text, status, scheme)}")
+    return UnavailableError(f"{where}: {said}: {_passing_hint(text, status)}")
 
 
 def one_line(said: Exception | str) -> str:
@@ -75,13 +80,11 @@ def one_line(said: Exception | str) -> str:
     return _QUERY.sub(r"\1", str(said).strip().split("\n", maxsplit=1)[0])[:300]
 
 
-def _passing_hint(text: str, status: int | None, scheme: str) -> str:
+def _passing_hint(text: str, status: int | None) -> str:
     if status is not None:
         return "the store's own fault or too many requests: try again later"
     if "dns error" in text or "failed to lookup" in text:
         return "check the name in the URL, and the network"
-    if "169.254.169.254" in text or "metadata" in text or "redential" in text:
-        return LOGIN[scheme]
     return "check the network and the endpoint, then try again"
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -47,6 +48,27 @@ def azure_environment(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return use
 
 
+@pytest.fixture(scope="module")
+def google_endpoint(s3_endpoint: str) -> Iterator[str]:
+    with servers.google(s3_endpoint) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def google_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """As ``s3_environment``, for Google."""
+
+    def use(endpoint: str) -> None:
+        account = {"gcs_base_url": endpoint, "disable_oauth": True}
+        empty = dict.fromkeys(("client_email", "private_key", "private_key_id"), "")
+        path = tmp_path / "account.json"
+        path.write_text(json.dumps(account | empty))
+        monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", str(path))
+        monkeypatch.setenv("GOOGLE_BASE_URL", endpoint)
+
+    return use
+
+
 _count = 0
 
 
@@ -55,6 +77,7 @@ _count = 0
         "file",
         pytest.param("s3", marks=pytest.mark.needs("moto")),
         pytest.param("az", marks=pytest.mark.needs("azurite")),
+        pytest.param("gs", marks=pytest.mark.needs("moto")),
     ]
 )
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
@@ -67,6 +90,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
         endpoint = request.getfixturevalue("s3_endpoint")
         request.getfixturevalue("s3_environment")(endpoint)
         return open_store(f"s3://{servers.BUCKET}/some prefix/{_count}")
+    if request.param == "gs":
+        endpoint = request.getfixturevalue("google_endpoint")
+        request.getfixturevalue("google_environment")(endpoint)
+        return open_store(f"gs://{servers.BUCKET}/google/{_count}")
     endpoint = request.getfixturevalue("azure_endpoint")
     request.getfixturevalue("azure_environment")(endpoint)
     return open_store(f"az://{servers.ACCOUNT}/{servers.BUCKET}/some prefix/{_count}")

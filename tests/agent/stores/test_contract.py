@@ -39,7 +39,8 @@ def test_files_of_any_size_go_in_and_out_whole(store: Store, tmp_path: Path, siz
     assert (tmp_path / "out").read_bytes() == content
     assert store.read("k") == content
     assert list(store.list("k")) == [Entry("k", size)]
-    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["in", "out"]
+    names = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert names - {"account.json"} == {"in", "out"}
 
 
 def test_a_second_create_fails_and_changes_nothing(store: Store, tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_a_listing_is_in_the_order_of_keys(store: Store) -> None:
     ):
         expected = [name for name in sorted(names) if name.startswith(prefix)]
         assert keys(store, prefix) == expected, prefix
-        for after in (*names, "jobs/b/", "jobs/b/0", "a", "z", "jobs/", "jobs/b/z"):
+        for after in ("a", "jobs/", "jobs/a-b", "jobs/b/", "jobs/b/0", "jobs/b/z", "z"):
             assert keys(store, prefix, after) == [n for n in expected if n > after], (prefix, after)
 
 
