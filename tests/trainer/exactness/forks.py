@@ -96,7 +96,7 @@ class Forks:
                 **{k: v for k, v in os.environ.items() if not k.startswith("OUTLAST_")},
                 "TF_CPP_MIN_LOG_LEVEL": "3",
                 "CUDA_VISIBLE_DEVICES": "",
-                "PYTHONPATH": str(TESTS),
+                "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
                 "PYTHONWARNINGS": "ignore",
             },
             stdin=subprocess.PIPE,
