@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check soak bench test-examples clean help
+TORCH ?= torch
+
+.PHONY: help demo test check soak bench test-exactness test-examples clean help
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -36,9 +38,12 @@ soak: $(STAMP) ## N random eviction points, each compared with the uninterrupted
 bench: $(STAMP) ## the figures of the README, as JSON in bench/out/
 	$(BIN)/python bench/overhead.py
 
+test-exactness: $(STAMP) ## all scripts x all stop points (an hour; EXACTNESS_SHARE=1/10 for a part)
+	$(BIN)/python -m pytest -m exhaustive -n 2 --dist load tests/trainer/exactness
+
 test-examples: $(STAMP) ## the examples, PyTorch among them (installs PyTorch)
-	$(BIN)/python -m pip install --quiet --editable '.[torch]'
-	$(BIN)/python -m pytest -q examples
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pytest -q tests/trainer/test_examples.py
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) bench/out build dist
