@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 TORCH ?= torch
 
-.PHONY: help demo test check soak bench test-exactness test-examples clean help
+.PHONY: help demo test check soak bench test-exactness test-examples clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
