@@ -145,7 +145,7 @@ class Actor:
         lived = self._memory.seen(layout.launch(self._job.name, launch.number), now)
         if reason in ("evicted", "lost", "vanished", "silent"):
             self._note(pool, lambda seen: after_eviction(after_start(seen), lived, now))
-        elif reason == "never-claimed":
+        elif reason in ("never-claimed", "setup-failed"):
             self._note(pool, lambda seen: after_refusal(seen, now))
 
     def _delete(self, provider: str, machine: str, launch: int) -> None:

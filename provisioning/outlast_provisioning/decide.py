@@ -184,7 +184,9 @@ def _doom(world: World, launch: LaunchView, policy: Policy, aside: tuple[str, ..
         why = last.end.message or last.end.cause or last.end.outcome
         told = f"attempt {last.number} {last.end.outcome.replace('-', ' ')}: {why}"
         level: Literal["info", "warning"] = "info" if last.end.outcome == "finished" else "warning"
-        return Close(launch.record, "failed", told, level)
+        # A set-up that failed says something of the pool, or of what it could not reach there.
+        reason = "setup-failed" if last.end.outcome == "setup-failed" else "failed"
+        return Close(launch.record, reason, told, level)
     if launch.dead:
         return _dead(launch, last, where)
     if last is not None and world.attempts[-1].number > last.number:

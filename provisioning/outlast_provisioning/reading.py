@@ -167,6 +167,9 @@ def _state(world: World, live: bool, launched: bool, beat: Beat | None) -> tuple
         return "starting", "claimed, not heard of yet", ""
     if launched:
         return "starting", (beat.detail or beat.phase) if beat else "the machine is coming up", ""
+    last = world.launches[-1].closed if world.launches else None
+    if last is not None and last.reason in ("no-capacity", "never-claimed", "setup-failed"):
+        return "waiting", "no pool had a machine for it; asked again in 1 to 30 minutes", ""
     return "waiting", "no machine is asked for", "it needs a controller: `outlast controller`"
 
 

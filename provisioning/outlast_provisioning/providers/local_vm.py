@@ -8,6 +8,7 @@ the containers, by SIGKILL, after the notice or as soon as it is acknowledged.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -19,7 +20,7 @@ from typing import Literal
 
 from outlast.durable import read_json, replace_json
 from outlast_agent.spec import JobSpec, WatcherSpec
-from outlast_provisioning.providers.base import MachineState
+from outlast_provisioning.providers.base import MachineState, TryAgainError
 from outlast_provisioning.providers.local_folder import MachineFolder, Supervised
 from outlast_provisioning.providers.local_metadata import Metadata
 from outlast_provisioning.providers.processes import adopt_orphans, kill_descendants, me
@@ -133,8 +134,14 @@ class Supervisor:
 
     def _take_down(self) -> None:
         kill_descendants(os.getpid(), lambda: (self._reap(), None)[1])
-        if self._spec.runtime == "docker":
-            remove_containers(self._spec.machine)
+        while self._spec.runtime == "docker":
+            try:
+                return remove_containers(self._spec.machine)
+            except TryAgainError as error:
+                # As long as a container may run, this machine is not gone.
+                self._write("stopping", str(error))
+                time.sleep(RESTART_SECONDS)
+        return None
 
     def _write(self, state: MachineState, detail: str = "") -> None:
         own = me()
@@ -151,17 +158,19 @@ class Supervisor:
 
 
 def remove_containers(machine: str) -> None:
-    """SIGKILL and remove the containers of a machine. Raises docker.errors.DockerException."""
+    """SIGKILL and remove the containers of a machine. Raises TryAgainError."""
     import docker  # noqa: PLC0415 - only machines that run containers need it
 
-    client = docker.from_env(timeout=30)
+    label = f"outlast.machine={machine}"
     try:
-        for container in client.containers.list(
-            all=True, filters={"label": f"outlast.machine={machine}"}
-        ):
-            container.remove(force=True)
-    finally:
-        client.close()
+        with contextlib.closing(docker.from_env(timeout=30)) as client:
+            for container in client.containers.list(
+                all=True, filters={"label": label}, ignore_removed=True
+            ):
+                with contextlib.suppress(docker.errors.NotFound):
+                    container.remove(force=True)
+    except (docker.errors.DockerException, OSError) as error:
+        raise TryAgainError(f"the containers of {machine} cannot be removed: {error}") from error
 
 
 def main(path: str) -> None:

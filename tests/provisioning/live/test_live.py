@@ -226,7 +226,7 @@ def test_ctrl_c_leaves_the_job_safe(place: Place) -> None:
 
 
 def test_an_input_that_is_not_there_is_told_and_ends_the_job(place: Place) -> None:
-    more = "inputs: [{from: file:///nowhere/cats.zip, to: /data}]\nretries: {failures: 1}\n"
+    more = "inputs: [{from: file:///nowhere/cats.zip, to: /data}]\nretries: {failures: 0}\n"
     place.submit(place.write(TRAIN, 10, 0.0, more=more))
     with place.controller():
         place.wait(place.result, "the result")

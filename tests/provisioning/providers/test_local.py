@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import json
 import os
@@ -15,7 +16,7 @@ import pytest
 
 from outlast_agent.spec import JobSpec
 from outlast_provisioning.providers import processes
-from outlast_provisioning.providers.base import Pool, Request
+from outlast_provisioning.providers.base import Pool, Request, TryAgainError
 from outlast_provisioning.providers.local import LocalProvider
 from outlast_provisioning.providers.local_folder import MachineFolder
 from outlast_provisioning.providers.local_vm import MACHINE_VARIABLE
@@ -33,13 +34,16 @@ def provider(tmp_path: Path) -> Iterator[LocalProvider]:
         made.delete(machine.name)
 
 
-def ask(provider: LocalProvider, tmp_path: Path, grace: float = 30.0) -> MachineFolder:
+def ask(
+    provider: LocalProvider, tmp_path: Path, grace: float = 30.0, runtime: str = "process"
+) -> MachineFolder:
     spec = JobSpec(
         job="digits",
         launch=1,
         machine="digits-1",
         store=f"file://{tmp_path / 'store'}",
-        runtime="process",
+        runtime=runtime,  # type: ignore[arg-type]
+        image=None if runtime == "process" else "127.0.0.1:9/nobody/nothing:1",
         command=("sleep", "1000"),
     )
     pool = Pool(provider="local", grace_seconds=grace)
@@ -228,3 +232,49 @@ def test_no_spec_holds_what_the_environment_does(provider: LocalProvider, tmp_pa
     for path in folder.path.rglob("*.json"):
         assert "very-secret" not in path.read_text()
     assert json.loads(folder.spec.read_text())["watcher"]["endpoint"] == endpoint(folder)
+
+
+@pytest.mark.needs("docker", "sklearn-image")
+def test_an_eviction_takes_the_containers_too(provider: LocalProvider, tmp_path: Path) -> None:
+    import docker
+
+    folder = ask(provider, tmp_path, runtime="docker")
+    with contextlib.closing(docker.from_env(timeout=60)) as client:
+        mine = {"label": "outlast.machine=digits-1"}
+        for labels in ({"outlast.machine": "digits-1"}, {"outlast.machine": "another"}):
+            client.containers.run(
+                "outlast-ci/sklearn", ["sleep", "600"], labels=labels, detach=True, init=True
+            )
+        other = client.containers.list(filters={"label": "outlast.machine=another"})
+        try:
+            assert len(client.containers.list(filters=mine)) == 1
+            provider.evict("digits-1", notice=False)
+            until(lambda: provider.list()[0].state == "gone", 30)
+            assert client.containers.list(all=True, filters=mine) == []
+            assert len(other) == 1
+            other[0].reload()
+            assert other[0].status == "running"
+        finally:
+            for container in other:
+                container.remove(force=True)
+    assert not folder.disk.exists()
+
+
+def test_without_the_engine_a_machine_of_containers_is_not_gone(
+    provider: LocalProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
+    folder = ask(provider, tmp_path, runtime="docker")
+    provider.evict("digits-1", notice=False)
+    until(lambda: "cannot be removed" in provider.list()[0].detail)
+    assert provider.list()[0].state == "stopping"
+    found = folder.supervised()
+    assert found is not None
+    os.kill(found.pid, signal.SIGKILL)
+    until(lambda: not processes.alive(found.supervisor))
+    with pytest.raises(TryAgainError, match="cannot be removed"):
+        provider.list()
+    request = json.loads(folder.request.read_text())
+    request["spec"]["runtime"] = "process"  # nothing of it runs in a container: let it go
+    folder.request.write_text(json.dumps(request))
+    assert provider.list()[0].state == "gone"
