@@ -67,10 +67,12 @@ class Metadata:
 
     def __init__(self, resource: str) -> None:
         self.resource = resource
-        self.events: list[dict[str, Any]] = []
+        self.events: Any = []
         self.acknowledged: list[str] = []
         self.polls: list[float] = []
         self.status = 200
+        self.date: str | None = None
+        """The server's own idea of now, instead of the right one."""
         metadata = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -88,6 +90,9 @@ class Metadata:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 metadata.acknowledged += [each["EventId"] for each in body["StartRequests"]]
                 self._answer(200, {})
+
+            def date_time_string(self, timestamp: float | None = None) -> str:
+                return metadata.date or super().date_time_string(timestamp)
 
             def _answer(self, code: int, value: Any) -> None:
                 data = json.dumps(value).encode()
