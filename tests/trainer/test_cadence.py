@@ -23,7 +23,8 @@ def test_saves_never_take_more_than_one_percent(blocked, background):
 
 def test_intervals_are_youngs_between_the_bounds():
     assert cadence.interval(0.0, 0.0) == cadence.SHORTEST
-    assert round(cadence.interval(0.02, 0.0)) == 12
+    assert cadence.interval(0.02, 0.0) == cadence.SHORTEST
+    assert round(cadence.interval(0.06, 0.0), 1) == 8.5
     assert cadence.interval(0.02, 0.0, every=0.5) == 0.5
     assert cadence.interval(60.0, 0.0) == 6000.0
 
@@ -64,16 +65,21 @@ def test_a_step_that_will_not_end_in_time_is_given_up_at_once():
     assert verdict(30, 70, 60) == "wait"  # overdue: any moment now
 
 
-def test_the_schedule_counts_from_the_end_of_a_save():
+def test_the_schedule_goes_by_the_median_after_a_warm_up():
     schedule = Schedule(None)
     schedule.start(100.0)
     schedule.start(200.0)  # only the first call counts
     assert not schedule.due(104.9)
     assert schedule.due(105.0)
-    assert schedule.due(105.5)
-    schedule.saved(105.5, 106.0, 0.0)  # stood still for 1 s since it was due
-    assert not schedule.due(106.0 + 99.9)
-    assert schedule.due(106.0 + 100.0)
+    schedule.saved(105.0, 106.0, 3.0)  # the first one stood still for 1 s, and does not count
+    assert not schedule.due(110.9)
+    assert schedule.due(111.0)
+    schedule.saved(111.0, 111.01, 0.0)
+    assert schedule.due(116.5)
+    assert schedule.due(117.0)
+    schedule.saved(117.0, 117.5, 0.0)  # stood still for 1 s since it was due
+    assert not schedule.due(117.5 + 50)  # median of 0.01 and 1
+    assert schedule.due(117.5 + 51)
 
 
 def test_every_step_when_wished():

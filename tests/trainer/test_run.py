@@ -201,6 +201,32 @@ def test_except_exception_does_not_swallow_it_and_finally_runs(place):
     assert "Traceback" not in err
 
 
+def test_exit_handlers_run_and_the_framework_is_not_torn_down(place):
+    script = place.script(
+        """
+    import atexit, logging, os
+    class Framework:
+        def __del__(self):
+            print("torn down", flush=True)
+    """
+        + TRAIN
+        + """
+    framework = Framework()
+    logging.basicConfig(filename=os.environ["OUTLAST_OUTPUTS"] + "/log", level="INFO")
+    atexit.register(lambda: (logging.info("my handler"), print("my handler")))
+    train(2000)
+    """
+    )
+    process = place.start(sys.executable, script)
+    at_step(process, 5)
+    place.notice()
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 75
+    assert out.rstrip().endswith("my handler")
+    assert "my handler" in (place.outputs / "log").read_text()
+    assert "torn down" not in out
+
+
 def test_sigterm_is_a_notice(place):
     script = place.script(TRAIN + "\n    train(2000)\n")
     process = place.start(sys.executable, script)

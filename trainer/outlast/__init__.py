@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from outlast import exits as _exits  # noqa: F401 - its exit handler has to be registered early
+
 if TYPE_CHECKING:
     from outlast.keras_fit.resume import Resume
     from outlast.session import Session

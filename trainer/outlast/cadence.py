@@ -12,8 +12,9 @@ from typing import Literal
 
 MAX_OVERHEAD = 0.01
 """Saves take at most this part of the training time."""
-BETWEEN_LOSSES = 3600.0
-"""Seconds between two losses without notice that spot machines are assumed to have."""
+BETWEEN_LOSSES = 600.0
+"""Seconds between two losses without notice that are reckoned with. Spot machines have fewer,
+but a save that is cheap may be made often: its cost has a bound of its own."""
 SHORTEST, LONGEST = 5.0, 600.0
 """Seconds; bounds of the interval where the cost of a save does not ask for more."""
 _INTERFERENCE = 0.1  # of the time that the writer's thread works: it takes memory bandwidth

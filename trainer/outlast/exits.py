@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
+import logging
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -22,6 +25,33 @@ class Stopped(SystemExit):
         super().__init__(EX_TEMPFAIL)
         self.step = step
         """The last step that is saved."""
+
+
+_leave_with: int | None = None
+
+
+def leave_at_once(code: int) -> None:
+    """Once the program's exit handlers have run, end the process with ``code``.
+
+    A framework takes seconds to be torn down, and the next machine waits for them.
+    """
+    global _leave_with  # noqa: PLW0603 - read by the exit handler, which takes no arguments
+    _leave_with = code
+
+
+def _leave() -> None:
+    if _leave_with is None:
+        return
+    logging.shutdown()  # its own handler was registered earlier, and would come later
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed or absent
+            stream.flush()
+    os._exit(_leave_with)
+
+
+# Handlers run last to first. This one is registered when the package is imported, so that it
+# comes after those of the program and of what it imports later.
+atexit.register(_leave)
 
 
 class ExitWatch:

@@ -16,10 +16,11 @@ import json
 import os
 import secrets
 import struct
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import xxhash
@@ -33,6 +34,9 @@ FILE_CHUNK = 4 << 20
 """Output files are compared with the previous save in runs of this many bytes."""
 _WORTH = 1 << 20
 """Fewer bytes than this that did not change are written again beside those that did."""
+
+_UNSETTLED = 4
+"""Objects written and not yet waited for: the disk works while the next is packed."""
 
 _SAFETENSORS = {
     "bool": "BOOL", "uint8": "U8", "int8": "I8", "uint16": "U16", "int16": "I16",
@@ -126,7 +130,7 @@ class ObjectWriter:
         self._there: dict[ObjectRef, bool] = {}
         self._index: dict[Content, Placed] = {}
         self._bytes_written = 0
-        self._new_names = False
+        self._unsettled: deque[tuple[BinaryIO, Path, Path]] = deque()
 
     def write(self, arrays: Iterable[tuple[str, Any]], files: Iterable[FileSource] = ()) -> Written:
         """Write what is new and say where everything lies. Raises OSError, TypeError.
@@ -134,11 +138,19 @@ class ObjectWriter:
         ``arrays`` are taken one at a time through ``numpy.asarray``.
         """
         make_folder(self._folder, fsync=self._fsync)
+        try:
+            return self._write(arrays, files)
+        finally:
+            self._give_up()  # nothing is left, unless it failed
+
+    def _write(self, arrays: Iterable[tuple[str, Any]], files: Iterable[FileSource]) -> Written:
         told_arrays: list[tuple[tuple[str, str, tuple[int, ...]], list[_Chunk]]] = []
         self._pack(self._array_chunks(arrays, told_arrays), raw=False)
         told_files = [(file, list(self._file_chunks(file))) for file in files]
         self._pack((chunk for _, chunks in told_files for chunk in chunks), raw=True)
-        if self._new_names and self._fsync:
+        while self._unsettled:
+            self._settle()
+        if self._bytes_written and self._fsync:
             fsync_folder(self._folder)
         objects: dict[ObjectRef, int] = {}
 
@@ -251,22 +263,32 @@ class ObjectWriter:
         if self._is_there(ref):
             return ref
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-        try:
-            with temporary.open("xb") as file:
-                file.write(header)
-                file.write(data)
-                file.flush()
-                if self._fsync:
-                    os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
+        file = temporary.open("xb")
+        self._unsettled.append((file, temporary, path))
+        file.write(header)
+        file.write(data)
+        file.flush()
+        if len(self._unsettled) > _UNSETTLED:
+            self._settle()
         self._there[ref] = True
-        self._new_names = True
         self._bytes_written += ref.size
         return ref
+
+    def _settle(self) -> None:
+        file, temporary, path = self._unsettled[0]
+        if self._fsync:
+            os.fsync(file.fileno())
+        file.close()
+        temporary.replace(path)
+        self._unsettled.popleft()
+
+    def _give_up(self) -> None:
+        for file, temporary, _ in self._unsettled:
+            with contextlib.suppress(OSError):
+                file.close()
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        self._unsettled.clear()
 
 
 class _Group:
@@ -280,7 +302,7 @@ class _Group:
     def add(self, chunk: _Chunk, data: Any) -> None:
         """Take ``chunk`` in, closing the object before it would grow past the limit."""
         writer = self._writer
-        if self._chunks and self._filled + chunk.length > writer._limit + writer._limit // 4:
+        if self._chunks and self._filled + chunk.length > writer._limit * 5 // 4:
             self.close()
         end = self._filled + chunk.length
         if len(writer.buffer) < end:

@@ -24,10 +24,10 @@ from outlast import cadence
 from outlast.checkpoint import Loaded
 from outlast.control import Control, say
 from outlast.environment import Environment, read_environment
-from outlast.exits import ExitWatch, Stopped
+from outlast.exits import ExitWatch, Stopped, leave_at_once
 from outlast.notice import Notice
 from outlast.process import in_forked_children, on_sigterm
-from outlast.progress import Note, Phase, Progress
+from outlast.progress import EX_TEMPFAIL, Note, Phase, Progress
 from outlast.saving import Kind, Saving, finite
 from outlast.snapshot import Snapshot
 from outlast.steps import Steps
@@ -231,6 +231,8 @@ class Run:
             self._control.end("finished", self._steps.done)
         self._tell_progress(force=True)
         self.close()
+        if self._stopped and self.environment.managed:
+            leave_at_once(EX_TEMPFAIL)
 
     def close(self) -> None:
         """Let go of everything that belongs to the process, as its end does."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+from collections import deque
 
 from outlast.cadence import interval
 
@@ -14,6 +16,9 @@ class Schedule:
         self._every = every
         self._next = -math.inf
         self._due_since: float | None = None
+        self._warm = False
+        self._blocked: deque[float] = deque(maxlen=3)
+        self._background: deque[float] = deque(maxlen=3)
 
     def start(self, now: float) -> None:
         """Training begins, or goes on: the first save is due an interval from the first call."""
@@ -32,4 +37,10 @@ class Schedule:
         """A save was handed over; ``background`` is how long the latest one took to write."""
         since = began if self._due_since is None else self._due_since
         self._due_since = None
-        self._next = ended + interval(ended - since, background, every=self._every)
+        if self._warm:
+            self._blocked.append(ended - since)
+            self._background.append(background)
+        self._warm = True  # the first save imports, touches memory and makes folders
+        blocked = statistics.median(self._blocked) if self._blocked else 0.0
+        behind = statistics.median(self._background) if self._background else 0.0
+        self._next = ended + interval(blocked, behind, every=self._every)
