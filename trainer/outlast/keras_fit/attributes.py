@@ -8,6 +8,7 @@ is reported by name.
 from __future__ import annotations
 
 import collections
+import contextlib
 import datetime
 import inspect
 import logging
@@ -19,6 +20,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
+import xxhash
 
 from outlast.plain import encode
 
@@ -56,6 +58,27 @@ def restore(thing: Any, state: dict[str, Any]) -> None:
         value = _restore(current, kept)
         if value is not current:
             setattr(thing, name, value)
+
+
+class Baseline:
+    """The attributes of an object at some moment; later, those that changed since.
+
+    What did not change is configuration, and belongs to the process that it is in.
+    """
+
+    def __init__(self, thing: Any, *, without: Collection[str] = ()) -> None:
+        self._thing = thing
+        self._without = without
+        kept = capture(thing, without=without, copy=False)
+        self._digests = {name: _digest(value) for name, value in kept.items()}
+
+    def changed(self, *, copy: bool = True) -> dict[str, Any]:
+        """What :func:`restore` takes, for the attributes that changed."""
+        found = {}
+        for name, (how, data) in capture(self._thing, without=self._without, copy=False).items():
+            if name not in self._digests or _differs((how, data), self._digests[name]):
+                found[name] = (how, _copied(data, copy))
+        return found
 
 
 def strange(thing: Any, *, without: Collection[str] = ()) -> list[str]:
@@ -177,6 +200,28 @@ def _consists_of_attributes(value: Any) -> bool:
 
 def _is_keras(value: Any) -> bool:
     return type(value).__module__.split(".")[0] in ("keras", "tensorflow")
+
+
+def _digest(kept: Any) -> Any:
+    """Something small that differs when the captured value does."""
+    if isinstance(kept, np.ndarray):
+        data = np.ascontiguousarray(kept)
+        with contextlib.suppress(ValueError, TypeError):  # text and dates have no buffer
+            return str(kept.dtype), kept.shape, xxhash.xxh3_128_digest(data.view(np.uint8).data)
+        return str(kept.dtype), kept.shape, repr(kept.tolist())
+    if isinstance(kept, dict):
+        return tuple((name, _digest(item)) for name, item in kept.items())
+    if isinstance(kept, (list, tuple)):
+        return tuple(_digest(item) for item in kept)
+    return repr(kept)
+
+
+def _differs(kept: Any, digest: Any) -> bool:
+    """Whether it is not what ``digest`` was made of; lists that grew are not read."""
+    how, data = kept
+    if isinstance(data, (list, tuple, dict)) and len(data) != len(digest[1]):
+        return True
+    return bool(_digest((how, data)) != digest)
 
 
 def _variables(value: Any) -> list[Any] | None:

@@ -8,6 +8,7 @@ everything, and ``fit`` uses the trace afterwards.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 _TRACED = "multi_step_on_iterator"
@@ -15,12 +16,17 @@ _TRACED = "multi_step_on_iterator"
 _WITH_VARIABLE = ("Rng", "Stateful")
 
 
-def trace(model: Any, dataset: Any) -> Any:
-    """The graph of the training step, built with everything in it; None: it runs eagerly."""
+def trace(model: Any, dataset: Any, iterator: Callable[[], Any]) -> Any:
+    """The graph of the training step, built with everything in it; None: it runs eagerly.
+
+    ``iterator`` gives one over ``dataset``; it is asked only if its type does not follow from
+    the dataset's, for making one has effects.
+    """
     function = _traced(model.train_function)
     if function is None:
         return None
-    return function.get_concrete_function(_iterator_spec(dataset)).graph
+    spec = _iterator_spec(dataset)
+    return function.get_concrete_function(iterator() if spec is None else spec).graph
 
 
 def build_eagerly(model: Any, dataset: Any) -> None:
@@ -61,4 +67,4 @@ def _iterator_spec(dataset: Any) -> Any:
 
     if isinstance(dataset, tf.data.Dataset):
         return tf.data.IteratorSpec(dataset.element_spec)
-    return iter(dataset)  # a strategy's: its iterator's type is made with the iterator
+    return None  # a strategy's: its iterator's type is made with the iterator

@@ -30,9 +30,21 @@ _OF_KIND = {
 _DISPLAY = ("ProgbarLogger", "Resume")
 
 
-def capture(callbacks: Iterable[Any]) -> list[dict[str, Any]]:
-    """One plain record for each callback that has a state, in their order."""
-    return [_capture(each) for each in _with_state(callbacks)]
+class Baselines:
+    """The callbacks of a call after ``on_train_begin``: what they change from there on is state."""
+
+    def __init__(self, callbacks: Iterable[Any]) -> None:
+        self._callbacks = list(_with_state(callbacks))
+        self._baselines = [
+            attributes.Baseline(each, without=_without(each)) for each in self._callbacks
+        ]
+
+    def capture(self) -> list[dict[str, Any]]:
+        """One plain record for each callback that has a state, in their order."""
+        return [
+            _capture(each, baseline)
+            for each, baseline in zip(self._callbacks, self._baselines, strict=True)
+        ]
 
 
 def restore(callbacks: Iterable[Any], records: list[dict[str, Any]]) -> list[str]:
@@ -101,14 +113,14 @@ def displays(callbacks: Iterable[Any]) -> list[Any]:
     return [each for each in callbacks if "ProgbarLogger" in _kinds(each)]
 
 
-def _capture(callback: Any) -> dict[str, Any]:
+def _capture(callback: Any, baseline: attributes.Baseline) -> dict[str, Any]:
     record: dict[str, Any] = {"kind": type(callback).__name__, "own": None, "attributes": {}}
     if _offers_state(callback):
         record["own"] = callback.get_state()
         return record
     # Keras' own callbacks replace their arrays (best_weights) and never write into them.
     copy = type(callback).__module__.split(".")[0] != "keras"
-    record["attributes"] = attributes.capture(callback, without=_without(callback), copy=copy)
+    record["attributes"] = baseline.changed(copy=copy)
     if "MonitorCallback" in _kinds(callback):
         record["attributes"]["monitor_op"] = callback.monitor_op is not None
     if "CSVLogger" in _kinds(callback):

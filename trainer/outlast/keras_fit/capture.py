@@ -34,9 +34,10 @@ def variables_of(model: Any, optimizers: Iterable[Any] = (), more: Iterable[Any]
     traced graph, by the order of creation.
     """
     ordered: list[Any] = []
-    for each in (model.variables, model.metrics_variables):
+    # A model that was never compiled has neither metrics nor an optimizer.
+    for each in (model.variables, getattr(model, "metrics_variables", ())):
         ordered.extend(each)
-    for optimizer in [model.optimizer, *optimizers, *_held_by(model)]:
+    for optimizer in [getattr(model, "optimizer", None), *optimizers, *_held_by(model)]:
         if optimizer is not None:
             ordered.extend(optimizer.variables)
     found: dict[int, Variable] = {}
@@ -85,33 +86,6 @@ def assign(variables: Iterable[Variable], saved: Mapping[str, Any]) -> None:
     for variable, name in zip(variables, list(saved), strict=True):
         value = saved[name]
         variable.value.assign(value if hasattr(value, "device") else np.asarray(value))
-
-
-def capture_model(
-    model: Any, optimizers: Iterable[Any] = (), prefix: str = "model/"
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(plain state, arrays) of a built model and its optimizers, for custom loops."""
-    variables = variables_of(model, optimizers)
-    return {"variables": len(variables)}, read(variables, prefix)
-
-
-def restore_model(
-    model: Any,
-    state: Mapping[str, Any],
-    arrays: Mapping[str, Any],
-    optimizers: Iterable[Any] = (),
-    prefix: str = "model/",
-) -> None:
-    """Give a built model back what :func:`capture_model` took.
-
-    Raises :class:`OtherModelError`, and then nothing was changed.
-    """
-    variables = variables_of(model, optimizers)
-    saved = {name: arrays[name] for name in arrays if name.startswith(prefix)}
-    wrong = mismatch(variables, saved, prefix)
-    if wrong is not None or state["variables"] != len(saved):
-        raise OtherModelError(f"the checkpoint holds another model: {wrong}")
-    assign(variables, saved)
 
 
 def _held_by(model: Any) -> Iterator[Any]:

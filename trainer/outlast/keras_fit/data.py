@@ -24,6 +24,9 @@ class Data(ABC):
     def began(self) -> None:  # noqa: B027
         """An epoch began: after Keras' adapter was told."""
 
+    def over(self) -> None:  # noqa: B027
+        """An epoch is over, and Keras' adapter was told."""
+
     def make(self) -> Any:
         """A new iterator, at its beginning."""
         return iter(self.dataset)

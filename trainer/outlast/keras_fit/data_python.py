@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import random
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import xxhash
 
 from outlast.keras_fit import attributes, randomness
 from outlast.keras_fit.data import Data, drop
@@ -48,33 +46,11 @@ def drop_all(iterator: Any) -> None:
         pass
 
 
-class State:
-    """What a Python object that makes batches has changed since ``fit`` began: its attributes."""
-
-    def __init__(self, thing: Any) -> None:
-        self._thing = thing
-        self._first = {name: _digest(kept) for name, kept in attributes.capture(thing).items()}
-
-    def changed(self) -> dict[str, Any]:
-        """The attributes that differ; the data themselves, which do not, are not among them."""
-        now = attributes.capture(self._thing)
-        return {name: kept for name, kept in now.items() if self._first.get(name) != _digest(kept)}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Give the object its attributes back."""
-        attributes.restore(self._thing, state)
-
-    def generators(self) -> dict[str, Any]:
-        """The random generators alone: those that an item draws from."""
-        kept = attributes.capture(self._thing, without=self._others(), copy=False)
-        return {name: each for name, each in kept.items() if each[0] in _GENERATORS}
-
-    def _others(self) -> Collection[str]:
-        kinds = (random.Random, np.random.Generator, np.random.RandomState)
-        return [name for name, value in vars(self._thing).items() if not isinstance(value, kinds)]
-
-
-_GENERATORS = ("random", "generator", "numpy")
+def own_generators(thing: Any) -> dict[str, Any]:
+    """The random generators among the attributes of ``thing``: those that an item draws from."""
+    kinds = (random.Random, np.random.Generator, np.random.RandomState)
+    others = [name for name, value in vars(thing).items() if not isinstance(value, kinds)]
+    return attributes.capture(thing, without=others, copy=False)
 
 
 class Batches(Data):
@@ -91,7 +67,9 @@ class Batches(Data):
         self._dataset = dataset
         self._source = adapter.py_dataset
         self._shuffle = bool(adapter.shuffle)
-        self._state = State(self._source)
+        self._baseline = attributes.Baseline(self._source)
+        self._changed: dict[str, Any] = {}
+        """Attributes that changed until the present epoch began."""
         self._pass: dict[str, Any] | None = None
         """Random state before the present pass was shuffled."""
         self._before: dict[int, dict[str, Any]] = {}
@@ -122,9 +100,14 @@ class Batches(Data):
         """As in :class:`Data`."""
         # on_epoch_begin() of a resumed epoch ran a second time.
         if self._skipped_to is not None:
-            self._state.restore(self._skipped_to["attributes"])
+            attributes.restore(self._source, self._skipped_to["attributes"])
             if self._adapter.enqueuer is not None:
                 self._settle_random()
+        self._changed = self._baseline.changed()
+
+    def over(self) -> None:
+        """As in :class:`Data`."""
+        self._changed = self._baseline.changed()
 
     def make(self) -> Any:
         """As in :class:`Data`."""
@@ -133,22 +116,22 @@ class Batches(Data):
 
     def position(self, iterator: Any, taken: int) -> dict[str, Any]:
         """As in :class:`Data`."""
-        now = self._random()
+        now = self._before.get(taken) or self._random()
         for index in [each for each in list(self._before) if each < taken]:
             del self._before[index]
         return {
-            "attributes": self._state.changed(),
+            "attributes": self._changed,
             "pass": self._pass if iterator is not None else None,
-            "at": self._before.get(taken, now),
+            "at": now if self._skipped_to is None else self._skipped_to["at"],
         }
 
     def repeat(self, *, made: int, drawn: int) -> None:
         """As in :class:`Data`."""
-        # making an iterator changes nothing, and what reading changed is in the position
+        # Making an iterator changes nothing, and what reading changed is in the position.
 
     def settle(self, position: dict[str, Any]) -> None:
         """As in :class:`Data`."""
-        self._state.restore(position["attributes"])
+        attributes.restore(self._source, position["attributes"])
 
     def find(self, taken: int, position: dict[str, Any]) -> Any:
         """As in :class:`Data`."""
@@ -161,13 +144,13 @@ class Batches(Data):
         return iterator
 
     def _random(self) -> dict[str, Any]:
-        return {**randomness.capture_host(), "own": self._state.generators()}
+        return {**randomness.capture_host(), "own": own_generators(self._source)}
 
     def _settle_random(self) -> None:
         position, self._skipped_to = self._skipped_to, None
         if position is not None:
             randomness.restore_host(position["at"])
-            self._state.restore(position["at"]["own"])
+            attributes.restore(self._source, position["at"]["own"])
 
     def _shuffled(self) -> list[int]:
         if self._skip and self._pass is not None:
@@ -219,17 +202,3 @@ class View:
 
     def __getitem__(self, index: int) -> Any:
         return self._source[index if self._source.num_batches is None else self.order[index]]
-
-
-def _digest(kept: Any) -> Any:
-    """Something small that differs when the captured value does."""
-    if isinstance(kept, np.ndarray):
-        data = np.ascontiguousarray(kept)
-        with contextlib.suppress(ValueError, TypeError):  # text and dates have no buffer
-            return (str(kept.dtype), kept.shape, xxhash.xxh3_128_digest(data.view(np.uint8).data))
-        return (str(kept.dtype), kept.shape, repr(kept.tolist()))
-    if isinstance(kept, dict):
-        return tuple((name, _digest(item)) for name, item in kept.items())
-    if isinstance(kept, (list, tuple)):
-        return tuple(_digest(item) for item in kept)
-    return repr(kept)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from outlast.keras_fit import data_order
-from outlast.keras_fit.data_python import State
+from outlast.keras_fit.attributes import Baseline, restore
 
 
 class Validation:
@@ -15,7 +15,8 @@ class Validation:
         """``source`` is what was given as ``validation_data``'s x; None: there is none."""
         self._source = source
         self._is_dataset = source is not None and hasattr(source, "element_spec")
-        self._state = State(source) if _is_py_dataset(source) else None
+        self._baseline = Baseline(source) if _is_py_dataset(source) else None
+        self._changed: dict[str, Any] | None = {}
         # With a strategy, evaluate() reads one batch to build the model before callbacks hear.
         self._before = 1 if distributed else 0
         self._made = 0
@@ -25,6 +26,7 @@ class Validation:
 
     def begins(self, epoch_iterator: Any) -> None:
         """A validation begins, with Keras' EpochIterator for it."""
+        self._changed = None
         if not self._is_dataset:
             return
         self._unread = True
@@ -37,10 +39,14 @@ class Validation:
     def position(self, *, begun: bool) -> dict[str, Any]:
         """Plain data. ``begun``: a validation has begun, which a resumed program begins anew."""
         undone = self._before if begun else 0
+        changed = self._changed
+        if changed is None:
+            changed = {} if self._baseline is None else self._baseline.changed()
+            self._changed = None if begun else changed
         return {
             "made": self._made - undone,
             "drawn": self._drawn - undone,
-            "attributes": self._state.changed() if self._state is not None else {},
+            "attributes": changed,
         }
 
     def go_to(self, position: dict[str, Any]) -> None:
@@ -49,8 +55,7 @@ class Validation:
         if self._is_dataset:
             shuffles = data_order.shuffles_of(self._source)
             data_order.repeat(self._source, made=self._made, drawn=self._drawn, shuffles=shuffles)
-        if self._state is not None:
-            self._state.restore(position["attributes"])
+        restore(self._source, position["attributes"])
 
     def count(self) -> None:
         """Validation made one more iterator."""

@@ -27,6 +27,8 @@ class Feed:
         self._made = 0
         self._drawn = 0
         self._iterator: Any = None
+        self._primed: Any = None
+        """Made already, for the next time one is wanted."""
         self._taken = 0
         self._resume_at: int | None = None
         self._over = False
@@ -48,6 +50,12 @@ class Feed:
         found: int | None = self._keras.num_batches
         return found
 
+    def next_iterator(self) -> Any:
+        """The iterator that the next step reads from."""
+        if self._iterator is None and self._primed is None:
+            self._primed = self._data.make()
+        return self._iterator if self._iterator is not None else self._primed
+
     def position(self, *, over: bool, ended: bool = False) -> dict[str, Any]:
         """Where it is, as plain data.
 
@@ -64,6 +72,8 @@ class Feed:
             made -= 1
         elif self._taken:
             drawn += 1
+        if over:
+            self._data.over()
         return {
             "made": made,
             "drawn": drawn,
@@ -102,7 +112,9 @@ class Feed:
 
     def _make(self) -> Any:
         self._drawn += 1 if self._taken else 0
-        self._iterator = self._data.make()
+        self._iterator, self._primed = self._primed, None
+        if self._iterator is None:
+            self._iterator = self._data.make()
         self._made += 1
         self._taken = 0
         return self._iterator
@@ -135,8 +147,8 @@ class Feed:
                     if keras.steps_per_epoch:
                         keras._interrupted_warning()
                     break
-                keras._steps_seen += width
                 self._first()
+                keras._steps_seen += width
                 yield step, step + width - 1, keras._current_iterator
             if keras._num_batches and keras._steps_seen >= keras._num_batches:
                 keras._current_iterator = self._make()
@@ -146,7 +158,7 @@ class Feed:
             step = start - width
             while True:
                 step += width
-                keras._steps_seen = step + width
                 self._first()
+                keras._steps_seen = step + width
                 yield step, step + width - 1, iterator
         keras.data_adapter.on_epoch_end()

@@ -26,6 +26,10 @@ class Holdings:
         self.graph: Any = None
         """Of the training step, once it is traced."""
 
+    def begin(self) -> None:
+        """The callbacks began; what they change from here on is saved."""
+        self._baselines = callbacks_state.Baselines(self.callbacks)
+
     @property
     def callbacks(self) -> list[Any]:
         """All callbacks of the call."""
@@ -34,7 +38,7 @@ class Holdings:
     def trace(self) -> None:
         """Build the model and everything else that the first step would build."""
         if self.graph is None:
-            self.graph = build.trace(self._model, self._dataset)
+            self.graph = build.trace(self._model, self._dataset, self._feed.next_iterator)
 
     def record(self, *, over: bool, begun: bool = False, ended: bool = False) -> dict[str, Any]:
         """All but the variables, as plain data.
@@ -49,7 +53,7 @@ class Holdings:
         return {
             "data": data,
             "validation": self._validation.position(begun=begun),
-            "callbacks": callbacks_state.capture(self.callbacks),
+            "callbacks": self._baselines.capture(),
             "random": randomness.capture(),
             "stop_training": bool(self._model.stop_training),
         }

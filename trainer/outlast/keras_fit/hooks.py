@@ -25,6 +25,11 @@ def wrap(callbacks: Any, by: Any) -> dict[str, Any]:
     return own
 
 
+def wrapped(callbacks: Any) -> bool:
+    """Whether somebody stands in already."""
+    return any(name in vars(callbacks) for name in _WRAPPED)
+
+
 def unwrap(callbacks: Any) -> None:
     """Undo :func:`wrap`."""
     for name in _WRAPPED:

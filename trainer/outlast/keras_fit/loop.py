@@ -67,6 +67,7 @@ class Fit:
     def on_train_begin(self, logs: Any = None) -> None:
         """Go on where the checkpoint is."""
         self._keras["on_train_begin"](logs)
+        self._held.begin()
         record = self._record
         if record is None:
             return

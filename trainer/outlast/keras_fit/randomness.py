@@ -20,7 +20,7 @@ def capture() -> dict[str, Any]:
 
 def restore(state: dict[str, Any]) -> None:
     """Bring back what :func:`capture` took."""
-    seeds = _eager_context()._rng
+    seeds = getattr(_eager_context(), "_rng", None)  # there once something drew from it
     if seeds is not None and state["tensorflow"] is not None:
         seeds.setstate(state["tensorflow"])
     if state["tensorflow_generator"] is not None:
@@ -59,7 +59,7 @@ def _eager_context() -> Any:
 
 def _operation_seeds() -> Any:
     # With a global seed, each eager operation without a seed of its own draws one from here.
-    generator = _eager_context()._rng
+    generator = getattr(_eager_context(), "_rng", None)
     return None if generator is None or not seeded() else generator.getstate()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from outlast.keras_fit import fit_call, telling, versions
+from outlast.keras_fit import fit_call, hooks, telling, versions
 from outlast.keras_fit.loop import Fit
 from outlast.keras_fit.passed import PassedFit
 from outlast.keras_fit.script import script_of
@@ -45,20 +45,17 @@ class Resume(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no typ
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002
         """Refuse what would train on without being saved."""
-        if not self._begun:
+        begun, self._begun = self._begun, False
+        if not begun:
             raise ValueError(
                 "outlast.Resume was not there when the callbacks were prepared: give fit a plain "
                 "list of callbacks, not a CallbackList"
             )
 
-    def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002
-        """Be ready for another call."""
-        self._begun = False
-
     def begin(self) -> None:
         """A CallbackList with this callback in it is about to prepare its callbacks."""
         call = fit_call.find(self)
-        if self._begun or call is None:
+        if call is None or hooks.wrapped(call.callbacks):
             return
         self._begun = True
         script = script_of(self._run)
