@@ -84,6 +84,8 @@ class DockerRuntime(Runtime):
         """See :meth:`Runtime.start`."""
         if not work.image:
             raise CannotStartError("image", "the job names no image: add `image:` to the job file")
+        if work.network == "host" or work.network.startswith("container:"):
+            raise CannotStartError("error", f"network {work.network!r} is not the container's own")
         self._block_metadata()
         with self._engine(f"starting {work.image}") as client:
             try:

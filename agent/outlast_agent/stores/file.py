@@ -16,7 +16,6 @@ import errno
 import io
 import os
 import secrets
-import shutil
 import stat
 import threading
 from collections.abc import Iterable, Iterator
@@ -35,7 +34,7 @@ from outlast_agent.stores.base import (
 )
 from outlast_agent.stores.beneath import Beneath, new_file
 from outlast_agent.stores.keys import check_key, check_prefix
-from outlast_agent.stores.local import opened, whole_file
+from outlast_agent.stores.local import copy, opened, whole_file
 
 TEMPORARIES = ".tmp"
 
@@ -169,7 +168,7 @@ class FileStore(Store):
             name = secrets.token_hex(12)
             try:
                 with new_file(folder, name) as file:
-                    shutil.copyfileobj(source, file, _CHUNK)
+                    copy(source, file)
                     file.flush()
                     os.fsync(file.fileno())
                 self._sweep_once(folder, name)

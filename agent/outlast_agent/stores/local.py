@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 from outlast_agent.stores.beneath import checked
 
+_CHUNK = 1 << 20
+
 
 def open_regular(path: Path) -> BinaryIO:
     """Open for reading, following no link at the end and waiting for no pipe. Raises OSError."""
@@ -22,6 +24,22 @@ def open_regular(path: Path) -> BinaryIO:
 def opened(data: bytes | Path) -> BinaryIO:
     """Bytes, or a file's content, to read from. Raises OSError."""
     return open_regular(data) if isinstance(data, Path) else io.BytesIO(data)
+
+
+def size_of(source: BinaryIO) -> int:
+    """Bytes from here to the end, as it is now: who writes to it still may do so for ever."""
+    here = source.tell()
+    size = source.seek(0, io.SEEK_END) - here
+    source.seek(here)
+    return size
+
+
+def copy(source: BinaryIO, target: BinaryIO) -> None:
+    """Write to ``target`` what ``source`` holds now. Raises OSError."""
+    left = size_of(source)
+    while piece := source.read(min(left, _CHUNK)):
+        target.write(piece)
+        left -= len(piece)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ retried here; :mod:`outlast_agent.stores.retrying` does that for every kind of r
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +26,7 @@ from outlast_agent.stores.base import (
     StoreError,
 )
 from outlast_agent.stores.keys import check_key, check_prefix
-from outlast_agent.stores.local import opened, whole_file
+from outlast_agent.stores.local import opened, size_of, whole_file
 from outlast_agent.stores.object_errors import translate
 from outlast_agent.stores.patience import Patience
 
@@ -37,6 +36,9 @@ ClientFactory = Callable[[float], Client]
 
 READ_BYTES = 16 << 20
 """Larger objects are read in ranges of this size, so that each request has a short limit."""
+
+RECORD_BYTES = 1 << 20
+"""What is read first of something that is probably small, so that a hang is noticed soon."""
 
 LARGE_BYTES = 256 << 20
 """Larger files are uploaded in parts instead of from memory (see :meth:`ObjectStore.create`)."""
@@ -67,12 +69,11 @@ class ObjectStore(Store):
         """
         check_key(key, operation="create")
         with opened(data) as source:
-            size = source.seek(0, os.SEEK_END)
-            source.seek(0)
+            size = size_of(source)
             if size > LARGE_BYTES:
                 self._create_large(key, source, size)
                 return
-            content = source.read()
+            content = source.read(size)
         with self._request("create", key, len(content), self._up) as client:
             obstore.put(client, key, content, mode="create", use_multipart=False)
 
@@ -84,14 +85,14 @@ class ObjectStore(Store):
 
     def read(self, key: str, *, limit: int = 64 << 20) -> bytes:
         """See :meth:`Store.read`."""
-        size, pieces = self._open(key, "read")
+        size, pieces = self._open(key, "read", RECORD_BYTES)
         if size > limit:
             raise StoreError(f"read of {key} in {self.url}: it is longer than {limit} bytes")
         return b"".join(pieces)
 
     def fetch(self, key: str, path: Path) -> None:
         """See :meth:`Store.fetch`."""
-        _size, pieces = self._open(key, "fetch")
+        _size, pieces = self._open(key, "fetch", READ_BYTES)
         with whole_file(path) as target:
             for piece in pieces:
                 target.write(piece)
@@ -127,11 +128,11 @@ class ObjectStore(Store):
                 max_concurrency=4,
             )
 
-    def _open(self, key: str, operation: str) -> tuple[int, Iterator[bytes]]:
-        """Size of the object, and its bytes piece by piece."""
+    def _open(self, key: str, operation: str, expected: int) -> tuple[int, Iterator[bytes]]:
+        """Size of the object, and its bytes piece by piece, ``expected`` of them first."""
         check_key(key, operation=operation)
         try:
-            first, size, tag = self._range(key, operation, 0, READ_BYTES, None)
+            first, size, tag = self._range(key, operation, 0, expected, None)
         except RefusedError as error:
             # A range of an object without bytes cannot be satisfied (416); its head can be had.
             if "status code: 416" not in str(error.__cause__):
@@ -143,7 +144,7 @@ class ObjectStore(Store):
 
         def pieces() -> Iterator[bytes]:
             yield first
-            for start in range(READ_BYTES, size, READ_BYTES):
+            for start in range(expected, size, READ_BYTES):
                 yield self._range(key, operation, start, min(start + READ_BYTES, size), tag)[0]
 
         return size, pieces()

@@ -197,6 +197,12 @@ def test_a_gpu_that_is_not_there_is_told(
     assert engine.containers.list(all=True, filters=filters) == []
 
 
+@pytest.mark.parametrize("network", ["host", "container:other"])
+def test_it_has_its_own_network(runtime: DockerRuntime, work: Work, network: str) -> None:
+    with pytest.raises(CannotStartError, match="not the container's own"):
+        runtime.start(replace(work, network=network))
+
+
 def test_sigterm_reaches_the_command_alone(runtime: DockerRuntime, work: Work) -> None:
     script = """
 import signal, subprocess, sys, time
