@@ -58,7 +58,8 @@ def points(fits: Sequence[Fit]) -> Iterator[Stop]:
     """Every point that differs in kind, in order of time: the first two epochs and the last."""
     for index, fit in enumerate(fits):
         yield Stop("begin", index)
-        yield Stop("tracing", index)
+        if index == 0:  # a later fit may find everything traced
+            yield Stop("tracing", index)
         last = fit.first_epoch + fit.epochs - 1
         for epoch in sorted({fit.first_epoch, min(fit.first_epoch + 1, last), last}):
             first, middle, end = fit.batches[0], fit.batches[len(fit.batches) // 2], fit.batches[-1]

@@ -33,8 +33,7 @@ def test_points_are_in_order_of_time() -> None:
         *("begin", "tracing"),
         *("e0.batch0", "e0.batch1", "e0.batch2", "e0.validation1", "e0.tail", "e0.epoch"),
         *("e1.batch0", "e1.batch1", "e1.batch2", "e1.validation1", "e1.tail", "e1.epoch"),
-        *("between", "fit1.begin", "fit1.tracing", "fit1.e0.batch0", "fit1.e0.tail"),
-        "fit1.e0.epoch",
+        *("between", "fit1.begin", "fit1.e0.batch0", "fit1.e0.tail", "fit1.e0.epoch"),
     ]
 
 
