@@ -11,8 +11,8 @@ from typing import Any, Literal
 from outlast_agent import layout
 from outlast_agent.records import Event, Launch, LaunchClosed, Record, Result, dump
 from outlast_agent.stores.base import AlreadyExistsError, Store
+from outlast_provisioning.actions import Action, Ask, Close, Delete, EndAttempt, Finish, Open
 from outlast_provisioning.clock import stamp
-from outlast_provisioning.decide import Action, Ask, Close, Delete, EndAttempt, Finish, Open
 from outlast_provisioning.job import Job, job_spec, machine_name, pools
 from outlast_provisioning.memory import Memory
 from outlast_provisioning.placement import Experience, after_eviction, after_refusal, after_start

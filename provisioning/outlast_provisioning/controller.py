@@ -24,16 +24,9 @@ from outlast_agent.records import Controller as Watch
 from outlast_agent.records import RecordError, dump, load
 from outlast_agent.stores.base import NotFoundError, Store, StoreError
 from outlast_provisioning.acting import Actor, Say
+from outlast_provisioning.actions import Close, EndAttempt, Finish, Open
 from outlast_provisioning.clock import stamp
-from outlast_provisioning.decide import (
-    Close,
-    EndAttempt,
-    Finish,
-    Open,
-    Policy,
-    decide,
-    finished_with,
-)
+from outlast_provisioning.decide import Policy, decide, finished_with
 from outlast_provisioning.memory import Memory
 from outlast_provisioning.observe import Listing, observe, read_job
 from outlast_provisioning.providers.base import Machine, Provider, ProviderError

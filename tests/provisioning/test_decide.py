@@ -17,7 +17,8 @@ from outlast_agent.records import (
     LaunchClosed,
     Result,
 )
-from outlast_provisioning.decide import Ask, Close, Delete, EndAttempt, Finish, Open, decide
+from outlast_provisioning.actions import Ask, Close, Delete, EndAttempt, Finish, Open
+from outlast_provisioning.decide import decide
 from outlast_provisioning.job import machine_name
 from outlast_provisioning.providers.base import Machine, MachineState, Pool
 from outlast_provisioning.world import AttemptView, LaunchView, World
