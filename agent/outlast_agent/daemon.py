@@ -30,9 +30,11 @@ from outlast_agent.watchers.base import Watcher, WatcherError
 
 TICK = 0.25
 """Seconds: how often the control folder is read and time is looked at."""
-WAITING_POLL = 0.5
-"""Seconds between two looks at the store while an attempt could be claimed."""
-TRAINING_POLL = 3.0
+POLL_SOON = 0.25
+"""Seconds between two looks at the store while a claim may be free at any moment."""
+POLL_STANDING_BY = 1.0
+"""While another trains and nothing says that it will stop."""
+POLL_TRAINING = 3.0
 SHUTDOWN = 60.0
 """Seconds that a shutdown leaves; the unit's TimeoutStopSec is longer."""
 
@@ -206,8 +208,13 @@ class Daemon:
             else:
                 context.board.put("store", None)
                 self._inbox.put(ViewRead(view))
-            waiting = self._state.phase in ("preparing", "standing-by", "claiming")
-            self._look_now.wait(WAITING_POLL if waiting else TRAINING_POLL)
+            self._look_now.wait(self._patience(lookout.another_trains))
+
+    def _patience(self, another_trains: bool) -> float:
+        """Each look costs requests: seldom while nothing is to be decided."""
+        if self._state.phase not in ("preparing", "standing-by", "claiming"):
+            return POLL_TRAINING
+        return POLL_STANDING_BY if another_trains else POLL_SOON
 
     def _watch(self) -> None:
         """Poll the cloud's notices; tell what is new, what is sooner, what is gone."""

@@ -32,6 +32,11 @@ class Lookout:
         self._notice_seconds: float | None = None
         self._first_seen = FirstSeen()
 
+    @property
+    def another_trains(self) -> bool:
+        """Whether the latest attempt seen goes on, without a notice."""
+        return self._attempt > 0 and self._outcome is None and self._notice_seconds is None
+
     def view(self) -> View:
         """What the store shows now: two listings and three small reads.
 

@@ -35,7 +35,8 @@ def unpack(archive: Path, folder: Path, *, limit: int) -> None:
         else:
             _untar(archive, folder, limit)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, RuntimeError, ValueError) as error:
-        raise UnpackError(f"{archive.name} cannot be unpacked: {error}") from error
+        why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
+        raise UnpackError(f"{archive.name} cannot be unpacked: {why}") from error
 
 
 def _untar(archive: Path, folder: Path, limit: int) -> None:
@@ -56,7 +57,7 @@ def _untar(archive: Path, folder: Path, limit: int) -> None:
                     shutil.copyfileobj(source, file, _CHUNK)
                 target.chmod(0o644 | (member.mode & 0o111))
             elif member.issym():
-                _inside(folder, f"{PurePosixPath(member.name).parent}/{member.linkname}", archive)
+                _check_target(folder, member, archive)
                 _make_room(target, archive)
                 target.symlink_to(member.linkname)
             elif member.islnk():
@@ -106,6 +107,16 @@ def _inside(folder: Path, name: str, archive: Path) -> Path:
                     raise UnpackError(f"{archive.name} holds {name!r:.200} below a link")
             return folder.joinpath(*parts)
     raise UnpackError(f"{archive.name} holds {name!r:.200}, which leads out of its folder")
+
+
+def _check_target(folder: Path, link: tarfile.TarInfo, archive: Path) -> None:
+    """A link may go up first and then down, inside: further ups could cross other links."""
+    parts = list(PurePosixPath(link.linkname).parts)
+    while parts and parts[0] == "..":
+        parts.pop(0)
+    if PurePosixPath(link.linkname).is_absolute() or ".." in parts:
+        raise UnpackError(f"{archive.name} holds {link.name!r:.200}, which leads out of its folder")
+    _inside(folder, f"{PurePosixPath(link.name).parent}/{link.linkname}", archive)
 
 
 def _make_room(target: Path, archive: Path) -> None:

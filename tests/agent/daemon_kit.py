@@ -106,7 +106,7 @@ class Metadata:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def evict(self, seconds: float, kind: str = "Preempt") -> str:
         """Announce the end of the machine."""

@@ -19,7 +19,7 @@ from typing import Literal
 
 from outlast_agent.spec import ResourceSpec
 
-Cause = Literal["image", "command", "disk-full", "error"]
+Cause = Literal["image", "command", "disk-full", "input", "error"]
 """Why something cannot be started; a word of ``AttemptEnd.cause``."""
 
 

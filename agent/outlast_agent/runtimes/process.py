@@ -231,7 +231,7 @@ def _link_input(here: Path, there: Path) -> None:
         there.symlink_to(here)
     except OSError as error:
         raise CannotStartError(
-            "error",
+            "input",
             f"an input cannot be put at {there}: {error.strerror}; with the local provider choose "
             "a path that you may write to and where nothing is",
         ) from error
