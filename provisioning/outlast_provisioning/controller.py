@@ -50,7 +50,7 @@ class _Attended:
     looked: float | None = None
     machines: frozenset[tuple[str, str]] = frozenset()
     over: bool = False
-    trouble: str = ""
+    held: bool = False
 
 
 class Controller:
@@ -97,9 +97,9 @@ class Controller:
             self.close()
 
     def done_with(self, name: str) -> bool:
-        """Whether job ``name`` is over and has no machine any more."""
+        """Whether job ``name`` is over or held, and has no machine any more."""
         job = self._jobs.get(name)
-        return job is not None and job.over
+        return job is not None and (job.over or (job.held and not job.machines))
 
     def once(self) -> None:
         """Look at everything once and do what is to be done; returns when it is done."""
@@ -150,6 +150,7 @@ class Controller:
         try:
             world = observe(self._store, name, dict(self._listings), job.memory, self._clock())
             job.over = finished_with(world)
+            job.held = world.held is not None
             actions = decide(world, self._policy)
             if actions:
                 actor = Actor(

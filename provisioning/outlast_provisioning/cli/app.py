@@ -78,7 +78,7 @@ def submit(
     there = open_store(checked.store)
     done = submit_job(checked, there)
     name = done.job.name
-    place.registry.remember(name, checked.store)
+    _remember(place, name, checked.store)
     if done.outcome == "same":
         err.print(f"Job {name} was submitted before, with the same content: nothing changed.")
     else:
@@ -94,6 +94,17 @@ def submit(
         )
     err.print(f"See how it goes: outlast status {name}", markup=False)
     return exits.OK
+
+
+def _remember(place: Place, job: str, store: str) -> None:
+    try:
+        place.registry.remember(job, store)
+    except OSError as error:
+        err.print(
+            f"Note: {place.home} cannot be written ({error.strerror}): give --store {store} to "
+            "every command, or set OUTLAST_HOME",
+            markup=False,
+        )
 
 
 def _wait(place: Place, store: Store, name: str) -> int:

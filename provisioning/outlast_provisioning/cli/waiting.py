@@ -69,7 +69,7 @@ def wait(
 
 
 def _clean_up(thread: threading.Thread, controller: Controller, job: str) -> None:
-    """The job is over once its machines are deleted too; a minute is more than that takes."""
+    """Its machines are deleted before this returns; a minute is more than that takes."""
     for _ in range(600):
         if controller.done_with(job) or not thread.is_alive():
             return

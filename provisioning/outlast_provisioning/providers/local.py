@@ -16,6 +16,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from outlast.durable import read_json, replace_json
@@ -29,7 +30,7 @@ from outlast_provisioning.providers.base import (
 )
 from outlast_provisioning.providers.local_folder import MachineFolder, Order, Supervised
 from outlast_provisioning.providers.local_vm import MACHINE_VARIABLE, remove_containers
-from outlast_provisioning.providers.processes import alive, kill, with_variable
+from outlast_provisioning.providers.processes import kill, with_variable
 
 START_SECONDS = 20.0
 STOP_SECONDS = 15.0
@@ -80,7 +81,7 @@ class LocalProvider(Provider):
             if self._machine(folder).state == "gone":
                 raise GiveUpError(f"machine {name} is gone and cannot be started again")
             found = folder.supervised()
-            if found is None or not alive(found.supervisor):
+            if found is None or not found.runs:
                 self._boot(folder)
 
     def delete(self, name: str) -> None:
@@ -90,9 +91,9 @@ class LocalProvider(Provider):
             return
         with _faults(f"deleting machine {name}"), self._locked(name):
             found = folder.supervised()
-            if found is not None and alive(found.supervisor):
+            if found is not None and found.runs:
                 folder.order("delete")
-                if not _until(lambda: not alive(found.supervisor), STOP_SECONDS):
+                if not _until(lambda: not found.runs, STOP_SECONDS):
                     kill(found.supervisor)
             self._sweep(folder)
             shutil.rmtree(folder.path, ignore_errors=True)
@@ -111,7 +112,7 @@ class LocalProvider(Provider):
         folder = self._folder(name)
         with _faults(f"reaching machine {name}"):
             found = folder.supervised()
-            if found is None or not alive(found.supervisor):
+            if found is None or not found.runs:
                 raise GiveUpError(f"machine {name} does not run")
             folder.order(order)
 
@@ -136,13 +137,11 @@ class LocalProvider(Provider):
     def _state(self, folder: MachineFolder, found: Supervised | None) -> tuple[MachineState, str]:
         if found is None:
             return "starting", "booting"
-        if found.state in ("stopped", "gone") or alive(found.supervisor):
+        if found.state in ("stopped", "gone") or found.runs:
             return found.state, found.detail
         # Its supervisor was killed: what it left behind must not go on.
         self._sweep(folder)
-        folder.write(
-            Supervised(found.pid, found.start, "gone", found.boot_id, found.endpoint, "crashed")
-        )
+        folder.write(replace(found, state="gone", detail="crashed"))
         return "gone", "crashed"
 
     def _sweep(self, folder: MachineFolder) -> None:

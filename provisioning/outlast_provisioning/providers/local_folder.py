@@ -18,7 +18,7 @@ from typing import Literal, cast, get_args
 
 from outlast.durable import read_json, replace_json
 from outlast_provisioning.providers.base import MachineState
-from outlast_provisioning.providers.processes import Process
+from outlast_provisioning.providers.processes import Process, alive, kernel
 
 Order = Literal["evict", "kill", "cancel", "delete"]
 
@@ -32,12 +32,19 @@ class Supervised:
     state: MachineState
     boot_id: str
     endpoint: str
+    kernel: str
+    """The boot of the host in which ``pid`` and ``start`` mean something."""
     detail: str = ""
 
     @property
     def supervisor(self) -> Process:
         """Who wrote this."""
         return Process(self.pid, self.start)
+
+    @property
+    def runs(self) -> bool:
+        """Whether its supervisor is alive."""
+        return self.kernel == kernel() and alive(self.supervisor)
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,7 @@ class MachineFolder:
             state=cast(MachineState, value["state"]),
             boot_id=str(value["boot_id"]),
             endpoint=str(value["endpoint"]),
+            kernel=str(value["kernel"]),
             detail=str(value.get("detail", "")),
         )
 

@@ -23,7 +23,7 @@ from outlast_agent.spec import JobSpec, WatcherSpec
 from outlast_provisioning.providers.base import MachineState, TryAgainError
 from outlast_provisioning.providers.local_folder import MachineFolder, Supervised
 from outlast_provisioning.providers.local_metadata import Metadata
-from outlast_provisioning.providers.processes import adopt_orphans, kill_descendants, me
+from outlast_provisioning.providers.processes import adopt_orphans, kernel, kill_descendants, me
 
 POLL_SECONDS = 0.05
 RESTART_SECONDS = 1.0
@@ -152,6 +152,7 @@ class Supervisor:
                 state=state,
                 boot_id=self._boot_id,
                 endpoint=self._metadata.endpoint,
+                kernel=kernel(),
                 detail=detail,
             )
         )

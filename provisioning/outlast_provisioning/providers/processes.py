@@ -27,6 +27,11 @@ class Process:
     """Field 22 of ``/proc/<pid>/stat``: clock ticks from the boot of this machine."""
 
 
+def kernel() -> str:
+    """This boot of this machine: pids and start times mean nothing in another."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
 def me() -> Process:
     """This process."""
     found = find(os.getpid())

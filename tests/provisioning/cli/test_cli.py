@@ -226,3 +226,12 @@ def test_without_its_extra_it_names_the_one_command() -> None:
     )
     assert done.returncode == 2
     assert done.stderr == "outlast: the command line needs typer: pip install 'outlast[cli]'\n"
+
+
+def test_a_home_that_cannot_be_written_costs_only_convenience(
+    folder: Path, outlast: Outlast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder.parent / "file").write_text("")
+    monkeypatch.setenv("OUTLAST_HOME", str(folder.parent / "file"))
+    _, err = outlast("submit", folder / "job.yaml")
+    assert f"give --store file://{folder}/store to every command" in err

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -208,7 +209,7 @@ def test_stopped_and_started_it_is_another_boot(provider: LocalProvider, tmp_pat
     assert before is not None
     os.kill(before.pid, signal.SIGKILL)
     until(lambda: not processes.alive(before.supervisor))
-    folder.write(type(before)(before.pid, before.start, "stopped", before.boot_id, before.endpoint))
+    folder.write(replace(before, state="stopped"))
     assert provider.list()[0].state == "stopped"
     provider.start("digits-1")
     after = folder.supervised()
@@ -278,3 +279,13 @@ def test_without_the_engine_a_machine_of_containers_is_not_gone(
     request["spec"]["runtime"] = "process"  # nothing of it runs in a container: let it go
     folder.request.write_text(json.dumps(request))
     assert provider.list()[0].state == "gone"
+
+
+def test_after_a_reboot_of_the_host_no_pid_is_believed(
+    provider: LocalProvider, tmp_path: Path
+) -> None:
+    folder = ask(provider, tmp_path)
+    found = folder.supervised()
+    assert found is not None
+    assert found.runs
+    assert not replace(found, kernel="another boot").runs
