@@ -7,6 +7,7 @@ import email.utils
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -261,10 +262,21 @@ def test_an_eviction_takes_the_containers_too(provider: LocalProvider, tmp_path:
     assert not folder.disk.exists()
 
 
-def test_without_the_engine_a_machine_of_containers_is_not_gone(
+def test_where_no_engine_is_there_are_no_containers(
     provider: LocalProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
+    ask(provider, tmp_path, runtime="docker")
+    provider.evict("digits-1", notice=False)
+    until(lambda: provider.list()[0].state == "gone")
+
+
+def test_while_the_engine_does_not_answer_a_machine_of_containers_is_not_gone(
+    provider: LocalProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/dead.sock")
+    with socket.socket(socket.AF_UNIX) as crashed:
+        crashed.bind(f"{tmp_path}/dead.sock")  # as an engine leaves it that was killed
     folder = ask(provider, tmp_path, runtime="docker")
     provider.evict("digits-1", notice=False)
     until(lambda: "cannot be removed" in provider.list()[0].detail)
