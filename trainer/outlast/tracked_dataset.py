@@ -1,8 +1,6 @@
 """A ``tf.data`` pipeline of a custom loop, which goes on where it was.
 
-Its place is (passes begun, elements taken). A resume begins as many passes, since a shuffle
-draws a new order for each from a counter that begun passes advance, and draws and drops the
-elements taken of the last. That is exact for every pipeline whose order its seeds decide.
+Where it is found again as in ``fit``: see :mod:`outlast.keras_fit.data_tensors`.
 """
 
 from __future__ import annotations
@@ -10,41 +8,67 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from outlast.keras_fit.data import NotHere
+from outlast.keras_fit.data_order import shuffles_of
+from outlast.keras_fit.data_tensors import Pipeline
 from outlast.keras_fit.inspect_data import inspect
 from outlast.tracked import Tracked
 
-_ORDER = ("shuffle-unseeded", "order-undetermined", "random-map", "stateful-map", "data-unknown")
+# What the pipeline's order depends on is found again, so these need not be told.
+_SOLVED = frozenset({"shuffle-chain", "shuffle-repeat"})
+_TOO_LARGE = frozenset({"shuffle-large", "cache-large"})
 
 
 class ResumableDataset:
     """Iterate over it in the dataset's place; one pass at a time."""
 
-    def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
-        self._drop: int | None = None
+    def __init__(self, data: Pipeline, *, repeated: bool) -> None:
+        """``repeated``: a shuffle lies below a ``repeat``, and draws several orders in a pass."""
+        self._data, self._repeated = data, repeated
+        self._iterator: Any = None
+        self._resume: dict[str, Any] | None = None
         self.passes = 0
         """Passes ended: begin a loop over epochs here, ``for epoch in range(data.passes, 10)``."""
         self.taken = 0
         """Elements taken of the pass under way."""
 
     def __iter__(self) -> Iterator[Any]:
-        drop, self._drop = self._drop, None
-        if drop is not None:
-            # In this process no pass was begun yet, in the one before as many as these.
-            for _ in range(self.passes):
-                iter(self._dataset)
-        iterator = iter(self._dataset)
-        self.taken = 0
-        for element in iterator:
+        resume, self._resume = self._resume, None
+        if resume is None:
+            self._iterator, self.taken = self._data.make(), 0
+        else:
+            self._iterator = self._find(resume)
+        for element in self._iterator:
             self.taken += 1
-            if drop is None or self.taken > drop:
-                yield element
-        self.taken = 0
+            yield element
+        self._iterator, self.taken = None, 0
         self.passes += 1
 
-    def go_on(self, passes: int, taken: int) -> None:
-        """Let the next iteration begin at this place."""
-        self.passes, self.taken, self._drop = passes, taken, taken
+    def _find(self, place: dict[str, Any]) -> Any:
+        # As many passes as in the process before: each draws a new order.
+        if self._repeated and place["state"] is None:
+            for _ in range(self.passes):
+                for _ in self._data.make():
+                    pass
+        else:
+            self._data.repeat(made=self.passes, drawn=self.passes)
+        return self._data.find(self.taken, place)
+
+    def position(self) -> dict[str, Any]:
+        """Where it is, as plain data."""
+        if self._resume is not None:  # restored, and not iterated over since
+            place = self._resume
+        else:
+            try:
+                place = self._data.position(self._iterator, self.taken)
+            except NotHere:
+                place = {"state": None}
+        return {"passes": self.passes, "taken": self.taken, "place": place}
+
+    def go_on(self, position: dict[str, Any]) -> None:
+        """Let the next iteration begin at ``position``."""
+        self.passes, self.taken = position["passes"], position["taken"]
+        self._resume = position["place"]
 
 
 class TrackedDataset(Tracked):
@@ -53,23 +77,37 @@ class TrackedDataset(Tracked):
     iterable: ResumableDataset
 
     def __init__(self, name: str, dataset: Any) -> None:
+        """Raises TypeError for a distributed dataset."""
+        if type(dataset).__name__.startswith("Distributed"):
+            raise TypeError(
+                f"{name} is distributed, which has no place to go back to: draw by the number of "
+                "the step from session.steps(...), or use model.fit with outlast.Resume()"
+            )
         self._name = name
-        self.iterable = ResumableDataset(dataset)
+        findings = inspect(dataset)
+        codes = {finding.code for finding in findings}
+        when = {shuffle.when for shuffle in shuffles_of(dataset)}
+        seeded = "shuffle-unseeded" not in codes
+        again = bool(codes & _TOO_LARGE) or "cached" in when
+        draws = "generator" in codes or "late" in when or (seeded and again)
+        self.iterable = ResumableDataset(
+            Pipeline(dataset, draws=draws), repeated="repeated" in when
+        )
         self.warnings = [
             (finding.code, f"{name}: {finding.text}.")
-            for finding in inspect(dataset)
-            if finding.code in _ORDER
+            for finding in findings
+            if finding.code not in _SOLVED
         ]
 
     def capture(self) -> Any:
         """As :meth:`outlast.tracked.Tracked.capture`."""
-        return {"passes": self.iterable.passes, "taken": self.iterable.taken}
+        return self.iterable.position()
 
     def check(self, saved: Any) -> None:
         """As :meth:`outlast.tracked.Tracked.check`."""
-        if saved.keys() != {"passes", "taken"}:
+        if not isinstance(saved, dict) or saved.keys() != {"passes", "taken", "place"}:
             raise ValueError(f"{self._name} is a dataset, and the checkpoint has something else")
 
     def restore(self, saved: Any) -> None:
         """As :meth:`outlast.tracked.Tracked.restore`."""
-        self.iterable.go_on(saved["passes"], saved["taken"])
+        self.iterable.go_on(saved)
