@@ -17,6 +17,8 @@ import pytest
 
 from agent.daemon_kit import JOB, Cluster, Vm, cluster, until
 from outlast_agent import layout, records
+from outlast_provisioning import reading
+from provisioning.live.jobs import NAME, Place
 
 pytestmark = pytest.mark.needs("docker", "registry", "sklearn-image")
 
@@ -207,3 +209,43 @@ def test_an_image_that_cannot_be_pulled_is_told(world: Cluster, sklearn_image: s
     end = world.end(1)
     assert (end.outcome, end.cause) == ("setup-failed", "image"), vm.journal()
     assert "cannot be pulled" in (end.message or "")
+
+
+def test_the_whole_story_with_a_controller(
+    tmp_path: Path,
+    engine: docker.DockerClient,
+    sklearn_image: str,
+    uninterrupted: dict[str, bytes],
+) -> None:
+    place = Place(tmp_path)
+    (tmp_path / "code" / "train.py").write_text(TRAIN)
+    file = tmp_path / "job.yaml"
+    file.write_text(
+        f"version: 1\nname: {NAME}\nimage: {sklearn_image}\ncode: code\nstore: {place.url}\n"
+        f'command: [python3, train.py, "{STEPS}"]\ncheckpoint: {{every: 1s}}\n'
+        "pools: [{provider: local, grace: 10s}]\n"
+    )
+
+    def step() -> int:
+        return reading.read_status(place.store, NAME).step or 0
+
+    place.submit(file)
+    try:
+        with place.controller():
+            place.wait(lambda: step() > 5, "step 5", 60)
+            place.provider.evict(place.training_machine())
+            place.wait(lambda: len(place.attempts()) == 2 and step() > 20, "step 20", 60)
+            place.provider.evict(place.training_machine(), notice=False)
+            place.wait(place.result, "the result", 60)
+            place.wait(lambda: not place.provider.list(), "the machines to be deleted")
+    finally:
+        for machine in place.provider.list():
+            place.provider.delete(machine.name)
+    result = place.result()
+    assert result is not None
+    assert (result.outcome, result.attempt) == ("finished", 3)
+    prefix = layout.output(NAME, 3, "")
+    found = {entry.key.removeprefix(prefix) for entry in place.store.list(prefix)}
+    assert {name: place.store.read(prefix + name) for name in found} == uninterrupted
+    labels = {"label": f"outlast.job={NAME}"}
+    assert engine.containers.list(all=True, filters=labels) == []
