@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
@@ -14,7 +15,7 @@ from rich.text import Text
 from outlast_provisioning.demo.measure import LossCost, Report
 from outlast_provisioning.demo.steplog import Step
 
-WIDTH = 44
+WIDTH = 38
 COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan")
 
 
@@ -77,20 +78,23 @@ def show_table(report: Report) -> RenderableType:
     table = Table(
         title="What each lost machine cost (seconds)",
         title_justify="left",
-        caption="recovery: from the last step before to the first step after; "
-        f"extra: beyond a plain start, {report.plain_start_seconds:.1f} s",
-        caption_justify="left",
+        box=SIMPLE_HEAD,
     )
-    for name in ("attempt", "notice", "last step", "next step", "repeated"):
-        table.add_column(name, justify="right")
-    for name in ("seen", "durable", "recovery", "extra"):
-        table.add_column(name, justify="right")
+    columns = ("attempt", "notice", "last", "next", "again", "seen", "durable", "recovery", "extra")
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
     for cost in report.losses:
         table.add_row(*_cells(cost))
     verdict = Table.grid(padding=(0, 2))
     for name, good, text in _verdict(report):
         verdict.add_row(Text("✔" if good else "✖", style="green" if good else "red"), name, text)
-    return Group(table, Text(), verdict)
+    legend = (
+        "last, next: the last step before and the first after; again: steps repeated.\n"
+        "seen: until the daemon saw the notice; durable: from then until the last save was.\n"
+        "recovery: from the last step to the next; extra: beyond a plain start, "
+        f"{report.plain_start_seconds:.1f} s."
+    )
+    return Group(table, Text(legend, style="dim"), Text(), verdict)
 
 
 def _cells(cost: LossCost) -> list[str]:
