@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from outlast_agent.spec import JobSpec
+if TYPE_CHECKING:  # a machine's supervisor starts in half the time without the models
+    from outlast_agent.spec import JobSpec
 
 MachineState = Literal["starting", "running", "stopping", "stopped", "gone"]
 

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Literal
 
 from outlast.durable import read_json, replace_json
-from outlast_agent.spec import JobSpec, WatcherSpec
 from outlast_provisioning.providers.base import MachineState, TryAgainError
 from outlast_provisioning.providers.local_folder import MachineFolder, Supervised
 from outlast_provisioning.providers.local_metadata import Metadata
@@ -42,11 +41,12 @@ class Supervisor:
     def __init__(self, folder: MachineFolder) -> None:
         request = read_json(folder.request)
         self._folder = folder
-        self._spec = JobSpec.model_validate(request["spec"])
+        self._spec = dict(request["spec"])
+        self._machine = str(self._spec["machine"])
         self._grace = float(request["grace_seconds"])
         self._lifetime = float(request["max_lifetime_seconds"]) + EXTRA_LIFETIME
         self._boot_id = str(uuid.uuid4())
-        self._metadata = Metadata(self._spec.machine)
+        self._metadata = Metadata(self._machine)
         self._child: int | None = None
         self._restart_at = 0.0
         self._evict_at: float | None = None
@@ -55,11 +55,12 @@ class Supervisor:
         """Until the machine's end."""
         adopt_orphans()
         self._folder.disk.mkdir(exist_ok=True)
-        watcher = WatcherSpec(
-            kind="azure", endpoint=self._metadata.endpoint, resource=self._spec.machine
-        )
-        spec = self._spec.model_copy(update={"watcher": watcher})
-        replace_json(self._folder.spec, spec.model_dump(mode="json"))
+        self._spec["watcher"] = {
+            "kind": "azure",
+            "endpoint": self._metadata.endpoint,
+            "resource": self._machine,
+        }
+        replace_json(self._folder.spec, self._spec)
         self._write("running")
         fate = self._watch(time.monotonic() + self._lifetime)
         self._write("stopping", fate)
@@ -99,7 +100,7 @@ class Supervisor:
         """Start the daemon, in a session of its own, its words appended to the log."""
         environment = {
             **os.environ,
-            MACHINE_VARIABLE: self._spec.machine,
+            MACHINE_VARIABLE: self._machine,
             BOOT_VARIABLE: self._boot_id,
         }
         command = [sys.executable, "-m", "outlast_agent", "run"]
@@ -134,9 +135,9 @@ class Supervisor:
 
     def _take_down(self) -> None:
         kill_descendants(os.getpid(), lambda: (self._reap(), None)[1])
-        while self._spec.runtime == "docker":
+        while self._spec["runtime"] == "docker":
             try:
-                return remove_containers(self._spec.machine)
+                return remove_containers(self._machine)
             except TryAgainError as error:
                 # As long as a container may run, this machine is not gone.
                 self._write("stopping", str(error))
