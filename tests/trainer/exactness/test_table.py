@@ -48,5 +48,5 @@ def test_a_covering_pair_is_in_order(fits: tuple[Fit, ...]) -> None:
 def test_turns_meet_every_kind() -> None:
     fits = [Fit(3, validation=2), Fit(2)]
     events = {stop.event for turn in range(40) for stop in covering(fits, turn)}
-    assert events == {"begin", "tracing", "batch", "validation", "tail", "epoch", "between"}
+    assert events == {"begin", "batch", "validation", "tail", "epoch", "between"}
     assert Stop("begin") not in {stop for turn in range(40) for stop in covering(fits, turn)}

@@ -230,15 +230,12 @@ def divergences(whole: Attempt, pieces: Sequence[Attempt]) -> list[str]:
                     f"not {_numbers(expected[key])}"
                 )
         again = [key for key in batches if key in seen]
-        noticed = attempt.number > 1 and not (pieces[attempt.number - 2].stop or _NO).kill
+        noticed = attempt.number > 1 and pieces[attempt.number - 2].done.code == EX_TEMPFAIL
         if noticed and len(again) > 1:
             found.append(f"attempt {attempt.number} repeated {len(again)} batches: {again}")
         seen.update(_key(event) for event in attempt.events(*kinds))
     found.extend(f"{key} was never seen" for key in expected if key not in seen)
     return found
-
-
-_NO = Stop("begin")
 
 
 def _numbers(logs: dict[str, str]) -> dict[str, float]:
