@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from outlast_provisioning.credentials import looks_secret, secret_value
 from outlast_provisioning.jobfile import JobFile
-from outlast_provisioning.parsing import BadJobError, Complaint, Places, read_job_file
+from outlast_provisioning.parsing import Complaint, read_job_file
 from outlast_provisioning.providers.table import PROVIDERS
 
 STORE_FORMS = (
@@ -177,6 +177,3 @@ def _warnings(file: JobFile, path: Path) -> list[str]:
     if file.resources.disk is not None:
         return [f"{path}: resources.disk is not used by the local provider"]
     return []
-
-
-__all__ = ["BadJobError", "Checked", "Places", "check_job_file", "object_to", "whole_url"]

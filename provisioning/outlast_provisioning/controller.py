@@ -29,7 +29,7 @@ from outlast_provisioning.clock import stamp
 from outlast_provisioning.decide import Policy, decide, finished_with
 from outlast_provisioning.memory import Memory
 from outlast_provisioning.observe import Listing, observe, read_job
-from outlast_provisioning.providers.base import Machine, Provider, ProviderError
+from outlast_provisioning.providers.base import Provider, ProviderError
 
 TICK_SECONDS = 1.0
 LOOK_SECONDS = 5.0
@@ -82,10 +82,10 @@ class Controller:
         self._others: dict[str, tuple[int, float, bool]] = {}
         self._troubles: dict[str, str] = {}
 
-    def run(self, stop: threading.Event, *, until: Callable[[], bool] = lambda: False) -> None:
-        """Tick each second, sooner after acting, until ``stop`` is set or ``until`` says so."""
+    def run(self, stop: threading.Event) -> None:
+        """Tick each second, sooner after acting, until ``stop`` is set."""
         try:
-            while not stop.is_set() and not until():
+            while not stop.is_set():
                 begun = self._clock()
                 self.tick()
                 pause = TICK_SECONDS - (self._clock() - begun)
@@ -119,7 +119,9 @@ class Controller:
         self._list_machines()
         try:
             self._speak(now)
-            names = [entry.key.removeprefix(layout.BEATS) for entry in self._store.list("beats/")]
+            names = [
+                entry.key.removeprefix(layout.BEATS) for entry in self._store.list(layout.BEATS)
+            ]
             signals: dict[str, list[str]] = {}
             for entry in self._store.list(layout.SIGNALS):
                 match = _SIGNAL.fullmatch(entry.key)
@@ -192,7 +194,6 @@ class Controller:
     def _machines_by_job(self) -> dict[str, frozenset[tuple[str, str]]]:
         found: dict[str, set[tuple[str, str]]] = {}
         for listing in self._listings.values():
-            machine: Machine
             for machine in listing.machines:
                 found.setdefault(machine.job, set()).add((machine.name, machine.state))
         return {job: frozenset(machines) for job, machines in found.items()}
