@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 
 import outlast
 
-EPOCHS = 12
+EPOCHS = 6
 
 keras.utils.set_random_seed(7)
 images, labels = load_digits(return_X_y=True)

@@ -11,7 +11,7 @@ from sklearn.linear_model import SGDClassifier
 
 import outlast
 
-STEPS = 600
+STEPS = 300
 
 images, labels = load_digits(return_X_y=True)
 images /= 16.0

@@ -61,15 +61,15 @@ def test_ends_with_the_same_bits(place, wait_for, name):
     stopped = place.end(1)
     assert stopped.outcome == "yielded"
 
-    second = start_and_reach(2, lambda p: p.saved_step)
-    place.kill(second)
-    assert second.returncode == -9
+    attempt = 2
+    if package != "tensorflow":  # which takes long to import; test_session kills as well
+        second = start_and_reach(2, lambda p: p.saved_step)
+        place.kill(second)
+        assert second.returncode == -9
+        attempt = 3
 
-    third = place.run(*command, script, attempt=3)
-    assert third.returncode == 0, third.stderr
-    assert read_progress(place.control(3)).resumed_step > stopped.step
-    assert digest(third.stdout) == digest(reference.stdout)
-    assert place.end(3).outcome == "finished"
-
-    again = place.run(*command, script, attempt=4)
-    assert digest(again.stdout) == digest(reference.stdout)
+    last = place.run(*command, script, attempt=attempt)
+    assert last.returncode == 0, last.stderr
+    assert read_progress(place.control(attempt)).resumed_step >= stopped.step
+    assert digest(last.stdout) == digest(reference.stdout)
+    assert place.end(attempt).outcome == "finished"

@@ -218,6 +218,20 @@ def test_a_checkpoint_of_another_framework_is_refused(place):
     )
 
 
+def test_another_machine_is_told_or_refused(place):
+    script = place.script(LOOP)
+    place.python(script, OMP_NUM_THREADS="1")
+    told = place.python(script, attempt=2, OMP_NUM_THREADS="2")
+    assert told.returncode == 0
+    (note,) = place.notes(2)
+    assert note["code"] == "machine-differs"
+    assert "OMP_NUM_THREADS was 1 and is 2" in note["text"]
+    refused = place.python(script, attempt=3, OMP_NUM_THREADS="3", OUTLAST_EXACT="strict")
+    assert refused.returncode == 1
+    assert "can only go on with equal bits" in refused.stderr.splitlines()[-1]
+    assert place.end(3) is None
+
+
 RANK = """
     import os, socket, sys, time
     import numpy as np

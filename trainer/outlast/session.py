@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from outlast.generators import read_generators, set_generators
+from outlast.machines import compare
 from outlast.run import Run
 from outlast.snapshot import Snapshot
 from outlast.tracked import Tracked
@@ -52,7 +53,8 @@ class Session:
         between saves (``every``; None: chosen from their cost) hold outside Outlast only.
         Random generators are restored here, and again when :meth:`steps` begins: seed them
         before. Raises ValueError for a checkpoint that is not of a session, NewerVersionError,
-        BlockingIOError if another process trains with the same folder.
+        OtherMachineError where only equal machines are allowed, BlockingIOError if another
+        process trains with the same folder.
         """
         self._run = Run.current(folder=folder, outputs=outputs, every=every)
         self._tracked: dict[str, Tracked] = {}
@@ -64,6 +66,7 @@ class Session:
                 f"checkpoint {loaded.id} below {self._run.environment.scratch} was not written "
                 "by outlast.Session: give another folder"
             )
+        compare(self._run)
         self._saved: dict[str, Any] = saved
         self.restored = loaded is not None
         """Whether there was a checkpoint to go on from."""
