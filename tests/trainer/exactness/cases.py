@@ -14,14 +14,12 @@ from trainer.exactness.twins import Attempt, Twins, divergences
 from trainer.files.content import contents
 
 
-def rotated(scenarios: Sequence[Scenario], *, both: bool) -> list[object]:
-    """Each scenario with its stops: inside an epoch and another place, or one of the two."""
+def rotated(scenarios: Sequence[Scenario]) -> list[object]:
+    """Each scenario with a stop inside an epoch, or at another place, or (each fifth) at both."""
     cases = []
     for turn, scenario in enumerate(scenarios):
-        stops = covering(scenario.fits, turn)
-        inside = scenario.fits[0].batches[len(scenario.fits[0].batches) // 2]
-        rotating = [stop for stop in stops if (stop.event, stop.batch) != ("batch", inside)]
-        chosen = stops if both else (rotating or stops)[:1]
+        inside, other, stops = covering(scenario.fits, turn)
+        chosen = stops if turn % 5 == 0 else (inside if turn % 2 else other,)
         name = "-".join([scenario.script, *map(str, chosen)])
         cases.append(pytest.param(scenario, chosen, id=name))
     return cases

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from trainer.exactness.forks import Forks, shared
@@ -17,4 +19,6 @@ def forks() -> Forks:
 @pytest.fixture(scope="session")
 def twins(tmp_path_factory: pytest.TempPathFactory) -> Twins:
     """Runs whole and in pieces; what was run whole is kept for the next case."""
-    return Twins(shared(), tmp_path_factory.mktemp("exactness"))
+    base = tmp_path_factory.getbasetemp()
+    together = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return Twins(shared(), tmp_path_factory.mktemp("exactness"), together / "uninterrupted")

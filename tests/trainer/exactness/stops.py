@@ -73,12 +73,12 @@ def points(fits: Sequence[Fit]) -> Iterator[Stop]:
             yield Stop("between", index)
 
 
-def covering(fits: Sequence[Fit], turn: int) -> tuple[Stop, Stop]:
-    """Two of the points, in order of time, for a table that cannot try them all.
+def covering(fits: Sequence[Fit], turn: int) -> tuple[Stop, Stop, tuple[Stop, ...]]:
+    """Two of the points, and both in order of time, for a table that cannot try them all.
 
-    One is always inside an epoch, so that an epoch is finished by another process than began it
-    and epochs follow whose order depends on more than the one that was interrupted. The other
-    one rotates with ``turn``: first through the kinds of points, then through those of a kind.
+    The first is always inside an epoch: another process finishes it than began it, and epochs
+    follow whose order depends on more than the interrupted one. The second rotates with
+    ``turn``: first through the kinds of points, then through those of a kind.
     """
     everything = list(points(fits))
     middle = fits[0].batches[len(fits[0].batches) // 2]
@@ -90,5 +90,4 @@ def covering(fits: Sequence[Fit], turn: int) -> tuple[Stop, Stop]:
             kinds.setdefault((point.event, point.fit, batch), []).append(point)
     kind = list(kinds.values())[turn % len(kinds)]
     other = kind[turn // len(kinds) % len(kind)]
-    first, second = sorted((inside, other), key=everything.index)
-    return first, second
+    return inside, other, tuple(sorted((inside, other), key=everything.index))

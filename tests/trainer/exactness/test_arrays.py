@@ -10,6 +10,6 @@ from trainer.exactness.table import ARRAYS, Scenario
 from trainer.exactness.twins import Twins
 
 
-@pytest.mark.parametrize(("scenario", "stops"), rotated(ARRAYS, both=True))
+@pytest.mark.parametrize(("scenario", "stops"), rotated(ARRAYS))
 def test_resumed_is_uninterrupted(twins: Twins, scenario: Scenario, stops: Sequence[Stop]) -> None:
     check(twins, scenario, stops)

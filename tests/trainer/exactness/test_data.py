@@ -10,6 +10,6 @@ from trainer.exactness.table import DATA, Scenario
 from trainer.exactness.twins import Twins
 
 
-@pytest.mark.parametrize(("scenario", "stops"), rotated(DATA, both=True))
+@pytest.mark.parametrize(("scenario", "stops"), rotated(DATA))
 def test_resumed_is_uninterrupted(twins: Twins, scenario: Scenario, stops: Sequence[Stop]) -> None:
     check(twins, scenario, stops)

@@ -24,7 +24,7 @@ from trainer.exactness.twins import Twins, newest
         ("training.unfreezing", [Stop("batch", 1, 0, 0, kill=True)]),
         ("training.two_models", [Stop("between", 0, kill=True)]),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value)),
 )
 def test_killed(twins: Twins, script: str, stops: Sequence[Stop]) -> None:
     check(twins, named(script), stops)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from outlast.checkpoint import load_newest
+from outlast.durable import replace_json
 from outlast.manifest import CheckpointId, newest_first
 from outlast.outputs import restore_outputs
 from outlast.progress import EX_TEMPFAIL, End, read_end
@@ -84,24 +86,31 @@ class Attempt:
 
 
 class Twins:
-    """Runs scenarios; uninterrupted runs are kept for the scenario's other cases."""
+    """Runs scenarios; uninterrupted runs are kept for other cases, and other test processes."""
 
-    def __init__(self, forks: Forks, root: Path) -> None:
+    def __init__(self, forks: Forks, root: Path, shared: Path) -> None:
+        """``root`` is this process' own, ``shared`` that of all that test at once."""
         self._forks = forks
         self._root = root
-        self._whole: dict[tuple[str, bool], Attempt] = {}
+        self._shared = shared
 
     def whole(self, scenario: Scenario, *, resume: bool = True) -> Attempt:
         """The uninterrupted run, with the callback or without."""
-        key = scenario.script, resume
-        if key not in self._whole:
-            folder = self.folder(scenario, "whole" if resume else "plain")
+        __tracebackhide__ = True
+        folder = self._shared / f"{scenario.script}-{'whole' if resume else 'plain'}"
+        over = folder / "over.json"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:  # another case has it, or another process is about to
+            done = _wait_for(over)
+            attempt = Attempt(1, None, done, folder)
+        else:
             attempt = self.attempt(scenario, folder, 1, None, resume=resume)
-            if resume:
-                assert not (problem := attempt.wrong_end()), problem
-            assert attempt.done.code == 0, attempt.done.log
-            self._whole[key] = attempt
-        return self._whole[key]
+            replace_json(over, asdict(attempt.done))
+        if resume:
+            assert not (problem := attempt.wrong_end()), problem
+        assert attempt.done.code == 0, attempt.done.log
+        return attempt
 
     def interrupted(self, scenario: Scenario, stops: Sequence[Stop]) -> list[Attempt]:
         """The same script, stopped and started again; the last attempt is left to finish."""
@@ -154,6 +163,14 @@ class Twins:
         folder = self._root / f"{scenario.script}-{name}"
         folder.mkdir(parents=True)
         return folder
+
+
+def _wait_for(over: Path) -> Done:
+    deadline = time.monotonic() + 300
+    while not over.exists():
+        assert time.monotonic() < deadline, f"{over} was never written by another test process"
+        time.sleep(0.05)
+    return Done(**json.loads(over.read_text()))
 
 
 def _manage(folder: Path, number: int) -> dict[str, str]:

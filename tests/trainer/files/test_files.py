@@ -12,7 +12,7 @@ from trainer.exactness.table import FILES, Scenario, named
 from trainer.exactness.twins import Twins
 
 
-@pytest.mark.parametrize(("scenario", "stops"), rotated(FILES, both=False))
+@pytest.mark.parametrize(("scenario", "stops"), rotated(FILES))
 def test_files_of_a_resumed_run(twins: Twins, scenario: Scenario, stops: Sequence[Stop]) -> None:
     check(twins, scenario, stops)
 
