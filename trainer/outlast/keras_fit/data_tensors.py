@@ -11,27 +11,26 @@ from outlast.keras_fit import data_order
 from outlast.keras_fit.data import Data, NotHere, drop
 
 LARGE_BYTES = 64 << 20
-"""A state of an iterator that is larger is not saved: its batches are drawn again instead."""
+"""A larger state of an iterator is not saved: its batches are drawn again instead."""
 
 
 class Pipeline(Data):
     """A ``tf.data.Dataset``: the iterator's own state, or drawing anew from its beginning."""
 
-    def __init__(self, dataset: Any, *, draws: bool) -> None:
-        """``draws``: batches are drawn again, since the iterator's state does not find back."""
+    def __init__(self, dataset: Any, *, draws: bool, can_draw: bool) -> None:
+        """``draws``: batches are drawn again, since the iterator's state does not find back.
+
+        ``can_draw``: drawing again gives the same batches, so a large state need not be saved.
+        """
         self._dataset = dataset
         self._draws = draws
+        self._can_draw = can_draw
         self._shuffles = data_order.shuffles_of(dataset)
 
     @property
     def dataset(self) -> Any:
         """As in :class:`Data`."""
         return self._dataset
-
-    @property
-    def draws(self) -> bool:
-        """Whether a resume draws the batches of an iterator again."""
-        return self._draws
 
     def position(self, iterator: Any, taken: int) -> dict[str, Any]:
         """As in :class:`Data`."""
@@ -46,7 +45,7 @@ class Pipeline(Data):
             return {"state": None}
         if not data_order.finds_its_order(state, self._shuffles):
             raise NotHere
-        if len(state) > LARGE_BYTES:
+        if len(state) > LARGE_BYTES and self._can_draw:
             self._draws = True
             return {"state": None}
         return {"state": state}

@@ -52,6 +52,11 @@ def find(callback: Any) -> FitCall | None:
     return None
 
 
+def inside_fit() -> bool:
+    """Whether the method that asks was called by any version's ``fit``."""
+    return any(frame.f_code.co_name == "fit" for frame in _outward())
+
+
 def _holds(owner: Any, callback: Any) -> bool:
     listed = getattr(owner, "callbacks", None)
     return (

@@ -10,7 +10,7 @@ from outlast.keras_fit.feed import Feed
 from outlast.keras_fit.fit_call import FitCall
 from outlast.keras_fit.holdings import Holdings
 from outlast.keras_fit.hooks import unwrap, wrap
-from outlast.keras_fit.script import Script, prefix_of
+from outlast.keras_fit.script import KEPT_FITS, Script, prefix_of
 from outlast.keras_fit.sources import source_of
 from outlast.run import Run
 
@@ -36,6 +36,14 @@ class PassedFit:
         self._initial_epoch = call.model._initial_epoch
         self._keras = wrap(call.callbacks, self)
         callbacks_state.prepare(self._held.callbacks, record["callbacks"], passed=True)
+        if not self._finished.arrays:
+            run.note(
+                "warning",
+                "fit-dropped",
+                f"of {len(script.finished)} fit calls that are over, the model is kept at the end "
+                f"of the latest {KEPT_FITS}: code between this one and the next finds it as it was "
+                "made; call fit less often, with more epochs.",
+            )
         if record["epochs"] != call.epochs:
             run.note(
                 "warning",
@@ -64,7 +72,8 @@ class PassedFit:
         self._run.finish()
 
     def _restore_variables(self) -> None:
+        loaded = self._run.resumed
+        assert loaded is not None, "a call was over, so there is a checkpoint"
         if self._finished.arrays:
-            loaded = self._run.resumed
-            where = "the checkpoint" if loaded is None else f"checkpoint {loaded.id}"
+            where = f"checkpoint {loaded.id}"
             self._held.restore_variables(self._finished.arrays, self._prefix, where=where)

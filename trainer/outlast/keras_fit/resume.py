@@ -8,7 +8,8 @@ from typing import Any
 
 import keras
 
-from outlast.keras_fit import fit_call, hooks, telling, versions
+from outlast.keras_fit import epochs, fit_call, hooks, telling, versions
+from outlast.keras_fit.epochs import EpochFit
 from outlast.keras_fit.loop import Fit
 from outlast.keras_fit.passed import PassedFit
 from outlast.keras_fit.script import script_of
@@ -52,13 +53,16 @@ class Resume(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no typ
                 "list of callbacks, not a CallbackList"
             )
 
-    def begin(self) -> None:
-        """A CallbackList with this callback in it is about to prepare its callbacks."""
+    def begin(self, callbacks: Any) -> None:
+        """``callbacks`` is a CallbackList with this one in it, about to prepare them."""
         call = fit_call.find(self)
+        if not versions.tested(keras.__version__):
+            self._begin_between_epochs(callbacks, call)
+            return
         if call is None or hooks.wrapped(call.callbacks):
             return
         self._begun = True
-        script = script_of(self._run)
+        script = script_of(self._run, "keras")
         index = script.begun
         script.begun += 1
         if index == 0:
@@ -70,6 +74,17 @@ class Resume(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no typ
             self._run.stop(script.newest)  # between two calls: nothing happened since
         record, script.under_way = script.under_way, None
         Fit(self._run, script, call, record)
+
+    def _begin_between_epochs(self, callbacks: Any, call: fit_call.FitCall | None) -> None:
+        listed = callbacks.callbacks
+        if any(isinstance(each, EpochFit) for each in listed) or not fit_call.inside_fit():
+            return
+        self._begun = True
+        script = script_of(self._run, "keras epochs")
+        if script.begun == 0:
+            telling.machine(self._run)
+            self._run.note("warning", "keras-untested", epochs.told(keras.__version__) + ".")
+        listed.insert(0, EpochFit(self._run, script, callbacks, call))
 
 
 def _meet_first() -> None:
@@ -86,9 +101,9 @@ def _meet_first() -> None:
 
     @functools.wraps(original)
     def set_model(self: Any, model: Any) -> Any:
-        for callback in self.callbacks:
+        for callback in list(self.callbacks):
             if isinstance(callback, Resume):
-                callback.begin()
+                callback.begin(self)
         return original(self, model)
 
     set_model._meets_resume = True  # type: ignore[attr-defined]

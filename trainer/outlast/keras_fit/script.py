@@ -1,7 +1,7 @@
 """All ``fit`` calls of a program, and how a checkpoint holds them.
 
-A checkpoint's state is ``{"of": "keras", "fits": [...], "fit": {...} or None}``: a record for each
-call that is over, and the one under way. Its arrays are the variables at the end of each call that
+A checkpoint's state is ``{"of": "keras" or "keras epochs", "fits": [...], "fit": {...} or None}``:
+a record for each call that is over, and the one under way. Its arrays are the variables at the end of each call that
 is over (``fit0/...``), since the script's own code after it runs again and finds the model as it
 was, and those of the one under way (``now/...``). Unchanged variables are written once.
 """
@@ -17,7 +17,7 @@ from outlast.run import Run
 from outlast.snapshot import Snapshot
 
 NOW = "now/"
-_KEPT_FITS = 8
+KEPT_FITS = 8
 """Of so many calls, the latest, the variables are kept: a loop of fits would fill the disk."""
 
 
@@ -34,6 +34,8 @@ class Finished:
 class Script:
     """The ``fit`` calls of this process, in order."""
 
+    of: str
+    """What kind of checkpoint it makes and takes."""
     finished: list[Finished] = field(default_factory=list)
     """Calls that are over, in this process or before it."""
     under_way: dict[str, Any] | None = None
@@ -61,33 +63,34 @@ class Script:
         for each in self.finished:
             everything.update(each.arrays)
         everything.update(arrays)
-        state = {"of": "keras", "fits": [each.record for each in self.finished], "fit": record}
+        state = {"of": self.of, "fits": [each.record for each in self.finished], "fit": record}
         return Snapshot(step=step, state=state, arrays=everything, metrics=metrics)
 
     def end(self, record: dict[str, Any], arrays: Mapping[str, Any]) -> None:
         """One more call is over."""
         self.finished.append(Finished(record, arrays))
-        for each in self.finished[:-_KEPT_FITS]:
+        for each in self.finished[:-KEPT_FITS]:
             each.arrays = {}
 
 
 _scripts: weakref.WeakKeyDictionary[Run, Script] = weakref.WeakKeyDictionary()
 
 
-def script_of(run: Run) -> Script:
+def script_of(run: Run, of: str) -> Script:
     """The one of ``run``, made from its checkpoint at the first call.
 
-    Raises ValueError if the checkpoint is not one of ``model.fit``.
+    Raises ValueError if the checkpoint is not of the kind ``of``.
     """
     if run not in _scripts:
-        script = Script()
+        script = Script(of)
         loaded = run.resumed
         if loaded is not None:
             state = loaded.state
-            if not isinstance(state, dict) or state.get("of") != "keras":
+            if not isinstance(state, dict) or state.get("of") != of:
                 raise ValueError(
-                    f"checkpoint {loaded.id} was not saved by outlast.Resume: go on with the "
-                    "program that saved it, or begin anew in an empty folder"
+                    f"checkpoint {loaded.id} was not saved by outlast.Resume with this version of "
+                    "Keras: go on with the program and the versions that saved it, or begin anew "
+                    "in an empty folder"
                 )
             names = list(loaded.arrays)
             for index, record in enumerate(state["fits"]):

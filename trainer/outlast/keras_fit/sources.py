@@ -68,7 +68,7 @@ def _pipeline(dataset: Any, *, drains: bool) -> Source:
         draws, solved = True, solved - {"shuffle-chain"}
     if any(each.when == "repeated" for each in shuffles) and drains:
         solved -= {"shuffle-repeat"}
-    return Source(Pipeline(dataset, draws=draws), _open(findings, solved))
+    return Source(Pipeline(dataset, draws=draws, can_draw=seeded), _open(findings, solved))
 
 
 def _open(findings: list[Finding], solved: set[str]) -> list[Finding]:
