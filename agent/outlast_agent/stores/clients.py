@@ -102,7 +102,6 @@ _FACTORIES: dict[str, Callable[[str, Mapping[str, str]], ClientFactory]] = {
     "az": _azure,
     "gs": _google,
 }
-SCHEMES = frozenset(_FACTORIES)
 
 
 def _parts(url: str, count: int) -> list[str]:
