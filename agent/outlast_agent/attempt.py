@@ -100,16 +100,16 @@ class Attempt:
             network=spec.docker_network,
         )
 
-    def start(self, image: str | None, on_exit: Callable[[Exit], None]) -> None:
+    def start(self, image: str | None) -> None:
         """Start the command. Raises CannotStartError, TryAgainError, OSError."""
         work = self.work(image)
         # From here on an attempt that leaves no trace has run and is lost: never start it twice.
         if not self.folders.started.exists():
             create_file(self.folders.started, b"")
         self._running = self._context.runtime.start(work)
-        self._follow(on_exit)
+        self._follow()
 
-    def adopt(self, image: str | None, on_exit: Callable[[Exit], None]) -> bool:
+    def adopt(self, image: str | None) -> bool:
         """Find what an earlier daemon of this boot started. Raises TryAgainError, OSError."""
         self._running = self._context.runtime.adopt(self.work(image))
         if self._running is None:
@@ -117,15 +117,19 @@ class Attempt:
         if self.folders.parent.exists():
             name, _, data = self.folders.parent.read_bytes().partition(b"\n")
             self.parent = parse_manifest(data, name=name.decode())
-        self._follow(on_exit)
+        self._follow()
         return True
+
+    def watch(self, on_exit: Callable[[Exit], None]) -> None:
+        """Say when it has ended. Begun after the start is known: an end must not come first."""
+        self._context.thread("wait", lambda: self._wait(on_exit))
 
     @property
     def was_started(self) -> bool:
         """Whether its command was started, here, in this boot or an earlier one."""
         return self.folders.started.exists()
 
-    def _follow(self, on_exit: Callable[[Exit], None]) -> None:
+    def _follow(self) -> None:
         context, spec = self._context, self._context.spec
         self.uploader = Uploader(
             context.store,
@@ -138,12 +142,11 @@ class Attempt:
             on_refused=self._on_refused,
             on_crash=context.crash,
         )
-        self._watch(self.uploader)
+        self._watch_scratch(self.uploader)
         self.uploader.start()
         self._shipper = LogShipper(context, self.number, self.folders.log)
-        context.thread("wait", lambda: self._wait(on_exit))
 
-    def _watch(self, uploader: Uploader) -> None:
+    def _watch_scratch(self, uploader: Uploader) -> None:
         """Look at once when the library has written a manifest; the listing is the truth."""
 
         class Handler(FileSystemEventHandler):

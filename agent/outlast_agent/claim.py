@@ -135,6 +135,8 @@ def judge(view: View, me: Me, *, own: int | None, now: float) -> Verdict:
     if claim is None:
         return Free(view.attempt + 1)
     mine = (claim.launch, claim.machine) == (me.launch, me.machine)
+    if mine and view.outcome == "finished" and claim.boot_id == me.boot_id:
+        return Mine(view.attempt)  # its daemon died between the end and the result
     if view.outcome is not None:
         if mine and view.outcome in _FINAL:
             return Leave("failed", _FINAL[view.outcome])

@@ -178,7 +178,7 @@ class Hands:
         delay = START_DELAY
         while True:
             try:
-                found = attempt.adopt(self._set_up.image, self._ended)
+                found = attempt.adopt(self._set_up.image)
                 break
             except TryAgainError as error:
                 self._context.board.put("runtime", str(error))
@@ -195,6 +195,8 @@ class Hands:
                 attempt=attempt.number,
             )  # fmt: skip
         self._post(events.Adopted(found, time.monotonic()))
+        if found:
+            attempt.watch(self._ended)
 
     def _restore(self, attempt: Attempt) -> None:
         try:
@@ -222,7 +224,7 @@ class Hands:
     def _start(self, attempt: Attempt) -> None:
         for number in range(1, START_TRIES + 1):
             try:
-                attempt.start(self._set_up.image, self._ended)
+                attempt.start(self._set_up.image)
             except CannotStartError as error:
                 self.teller.tell("not-started", str(error), level="error", attempt=attempt.number)
                 self._post(events.Refused(Ending("setup-failed", error.cause, str(error))))
@@ -239,6 +241,7 @@ class Hands:
                 self._context.board.put("runtime", None)
                 self.teller.tell("started", "the command runs", attempt=attempt.number)
                 self._post(events.Started(time.monotonic()))
+                attempt.watch(self._ended)
                 return
 
     # Stopping -----------------------------------------------------------------------------------

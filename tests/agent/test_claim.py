@@ -51,7 +51,14 @@ def test_claims(view, verdict):
         assert found == verdict
 
 
-@pytest.mark.parametrize("outcome", ["failed", "setup-failed", "finished", "cancelled"])
+def test_a_finished_attempt_without_a_result_is_finished_by_its_own_machine():
+    view = View(attempt=3, claim=MINE, outcome="finished")
+    assert judge(view, ME, own=None, now=0.0) == Mine(3)
+    after_reboot = replace(view, claim=replace(MINE, boot_id="b1"))
+    assert isinstance(judge(after_reboot, ME, own=None, now=0.0), Leave)
+
+
+@pytest.mark.parametrize("outcome", ["failed", "setup-failed", "cancelled"])
 def test_a_machine_whose_attempt_is_final_does_not_claim_again(outcome):
     found = judge(View(attempt=3, claim=MINE, outcome=outcome), ME, own=None, now=0.0)
     assert isinstance(found, Leave)
