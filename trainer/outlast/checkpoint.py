@@ -26,7 +26,7 @@ from outlast.manifest import (
     newest_first,
     parse_manifest,
 )
-from outlast.plain import PREFIX, decode
+from outlast.plain import PREFIX, PlainError, decode
 
 
 class DamagedError(Exception):
@@ -135,7 +135,10 @@ def load(root: Path, id_: CheckpointId, *, rank: int = 0, world_size: int = 1) -
     if part is None:
         raise DamagedError(f"checkpoint {id_} has no part of rank {rank}")
     arrays = Arrays(part.arrays, objects)
-    state = decode(part.state, arrays)
+    try:
+        state = decode(part.state, arrays)
+    except PlainError as error:
+        raise DamagedError(str(error)) from error
     named = tuple(array for array in part.arrays if not array.name.startswith(PREFIX))
     return Loaded(id_, manifest.kind, state, Arrays(named, objects), manifest, arrays)
 

@@ -41,9 +41,13 @@ class Control:
         self._lock = threading.Lock()
 
     def announce(self, pid: int, library: str) -> None:
-        """Say that notices are read here. Raises OSError."""
-        if self._leading is not None:
+        """Say that notices are read here."""
+        if self._leading is None:
+            return
+        try:
             write_announcement(self._leading, Announcement(pid, library))
+        except OSError as error:
+            say(f"the daemon could not be told of this program, and will send SIGTERM: {error}")
 
     def progress(self, progress: Progress, now: float, *, force: bool = False) -> None:
         """Tell where training is, if that changed and was not told in the last half second."""

@@ -306,7 +306,8 @@ class _Group:
             self.close()
         end = self._filled + chunk.length
         if len(writer.buffer) < end:
-            larger = np.empty(max(end, 2 * len(writer.buffer)), np.uint8)
+            most = max(end, writer._limit * 5 // 4)
+            larger = np.empty(min(max(end, 2 * len(writer.buffer)), most), np.uint8)
             larger[: self._filled] = writer.buffer[: self._filled]
             writer.buffer = larger
         # Unlike a memoryview's, this copy lets training go on meanwhile.

@@ -60,6 +60,8 @@ class Run:
         """
         if cls._current is None:
             script = Path(getattr(__main__, "__file__", None) or Path.cwd() / "interactive")
+            if not os.access(script.parent, os.W_OK):  # a program installed for all
+                script = Path.cwd() / script.name
             environment = read_environment(script=script)
             if not environment.managed:
                 environment = replace(
@@ -216,7 +218,7 @@ class Run:
         Any later step takes it back.
         """
         self._finished = True
-        self._steps.idle()
+        self.phase("between")
         self._exit.forget()
 
     def end(self, success: bool) -> None:
@@ -226,8 +228,9 @@ class Run:
         """
         if os.getpid() != self._pid:
             return
-        whole = self.flush(None)
-        if success and self._finished and not self._stopped and whole:
+        self.flush(None)
+        # Also if the last save failed: what was trained for is in the outputs by now.
+        if success and self._finished and not self._stopped:
             self._control.end("finished", self._steps.done)
         self._tell_progress(force=True)
         self.close()
