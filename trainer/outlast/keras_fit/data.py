@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -39,8 +40,11 @@ class Data(ABC):
         """
 
     @abstractmethod
-    def repeat(self, *, made: int, drawn: int) -> None:
-        """Have made ``made`` iterators and drawn to the end ``drawn`` of them."""
+    def repeat(self, *, made: int, drawn: int, last: int | None = None) -> None:
+        """Have made ``made`` iterators and read ``drawn`` of them.
+
+        The last of these was read for ``last`` batches, all others to their end (None: it too).
+        """
 
     @abstractmethod
     def find(self, taken: int, position: dict[str, Any]) -> Any:
@@ -50,8 +54,8 @@ class Data(ABC):
         """Bring back what else ``position`` holds, where no iterator is in use."""
 
 
-def drop(iterator: Any, count: int) -> Any:
-    """``iterator`` after drawing and dropping ``count`` batches."""
-    for _ in range(count):
-        next(iterator, None)
+def drop(iterator: Any, count: int | None) -> Any:
+    """``iterator`` after drawing and dropping ``count`` batches; None: all there are."""
+    for _ in itertools.islice(iterator, count):
+        pass
     return iterator

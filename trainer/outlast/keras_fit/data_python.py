@@ -18,8 +18,6 @@ class Generator(Data):
 
     def __init__(self, dataset: Any) -> None:
         self._dataset = dataset
-        self._before = 0
-        """Batches that iterators before the present one took from the generator."""
 
     @property
     def dataset(self) -> Any:
@@ -30,20 +28,14 @@ class Generator(Data):
         """As in :class:`Data`."""
         return {}
 
-    def repeat(self, *, made: int, drawn: int) -> None:  # noqa: ARG002 - only reading counts
+    def repeat(self, *, made: int, drawn: int, last: int | None = None) -> None:  # noqa: ARG002 - only reading counts
         """As in :class:`Data`."""
-        for _ in range(drawn):
-            drop_all(iter(self._dataset))
+        for index in range(drawn):
+            drop(iter(self._dataset), last if index == drawn - 1 else None)
 
     def find(self, taken: int, position: dict[str, Any]) -> Any:  # noqa: ARG002
         """As in :class:`Data`."""
         return drop(self.make(), taken)
-
-
-def drop_all(iterator: Any) -> None:
-    """Read ``iterator`` to its end."""
-    for _ in iterator:
-        pass
 
 
 def own_generators(thing: Any) -> dict[str, Any]:
@@ -125,7 +117,7 @@ class Batches(Data):
             "at": now if self._skipped_to is None else self._skipped_to["at"],
         }
 
-    def repeat(self, *, made: int, drawn: int) -> None:
+    def repeat(self, *, made: int, drawn: int, last: int | None = None) -> None:
         """As in :class:`Data`."""
         # Making an iterator changes nothing, and what reading changed is in the position.
 

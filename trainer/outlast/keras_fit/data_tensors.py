@@ -17,7 +17,7 @@ LARGE_BYTES = 64 << 20
 class Pipeline(Data):
     """A ``tf.data.Dataset``: the iterator's own state, or drawing anew from its beginning."""
 
-    def __init__(self, dataset: Any, *, draws: bool, can_draw: bool) -> None:
+    def __init__(self, dataset: Any, *, draws: bool, can_draw: bool = True) -> None:
         """``draws``: batches are drawn again, since the iterator's state does not find back.
 
         ``can_draw``: drawing again gives the same batches, so a large state need not be saved.
@@ -50,13 +50,18 @@ class Pipeline(Data):
             return {"state": None}
         return {"state": state}
 
-    def repeat(self, *, made: int, drawn: int) -> None:
+    def repeat(self, *, made: int, drawn: int, last: int | None = None) -> None:
         """As in :class:`Data`."""
-        if drawn and any(each.when == "cached" for each in self._shuffles):
+        kinds = {each.when for each in self._shuffles}
+        if drawn and "cached" in kinds:
             # The first pass fills the cache, in the order that all later passes keep.
-            for _ in iter(self._dataset):
-                pass
-            made -= 1
+            drop(iter(self._dataset), None)
+            made, drawn = made - 1, drawn - 1
+        if "repeated" in kinds:
+            # How many orders an iterator drew depends on how far it was read.
+            for index in range(drawn):
+                drop(iter(self._dataset), last if index == drawn - 1 else None)
+            made, drawn = made - drawn, 0
         data_order.repeat(self._dataset, made=made, drawn=drawn, shuffles=self._shuffles)
 
     def find(self, taken: int, position: dict[str, Any]) -> Any:
@@ -81,7 +86,7 @@ class Replayed(Data):
         """As in :class:`Data`."""
         return {}
 
-    def repeat(self, *, made: int, drawn: int) -> None:
+    def repeat(self, *, made: int, drawn: int, last: int | None = None) -> None:
         """As in :class:`Data`."""
 
     def find(self, taken: int, position: dict[str, Any]) -> Any:  # noqa: ARG002
@@ -96,7 +101,7 @@ class Distributed(Replayed):
         super().__init__(dataset)
         self._lazy = any(each.when != "made" for each in data_order.shuffles_of(source))
 
-    def repeat(self, *, made: int, drawn: int) -> None:
+    def repeat(self, *, made: int, drawn: int, last: int | None = None) -> None:  # noqa: ARG002
         """As in :class:`Data`."""
         for index in range(made):
             iterator = iter(self._dataset)
@@ -137,7 +142,7 @@ class Arrays(Data):
         """As in :class:`Data`."""
         return {"seed": int(self._seed[0]), "passes": self._passes - (iterator is not None)}
 
-    def repeat(self, *, made: int, drawn: int) -> None:
+    def repeat(self, *, made: int, drawn: int, last: int | None = None) -> None:
         """As in :class:`Data`."""
         # the number of the pass says it all
 

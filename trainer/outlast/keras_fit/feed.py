@@ -30,6 +30,8 @@ class Feed:
         self._primed: Any = None
         """Made already, for the next time one is wanted."""
         self._taken = 0
+        self._last = 0
+        """Batches that were taken from the latest iterator that is no longer in use."""
         self._resume_at: int | None = None
         self._over = False
         keras._enumerate_iterator = self._enumerate
@@ -79,6 +81,7 @@ class Feed:
             "drawn": drawn,
             "live": live,
             "taken": self._taken if live else 0,
+            "last": self._last if live else self._taken or self._last,
             "seen": keras._steps_seen,
             "batches": keras._num_batches,
             "over": over,
@@ -87,7 +90,7 @@ class Feed:
 
     def repeat(self, position: dict[str, Any]) -> None:
         """Leave the data as the ``fit`` call left them that ended at ``position``."""
-        self._data.repeat(made=position["made"], drawn=position["drawn"])
+        self._data.repeat(made=position["made"], drawn=position["drawn"], last=position["last"])
         self._data.settle(position["data"])
 
     def go_to(self, position: dict[str, Any], *, steps: int | None) -> None:
@@ -95,7 +98,7 @@ class Feed:
         keras = self._keras
         self._made, self._drawn = position["made"], position["drawn"]
         keras._num_batches = position["batches"]
-        self._data.repeat(made=self._made, drawn=self._drawn)
+        self._data.repeat(made=self._made, drawn=self._drawn, last=position["last"])
         keras._current_iterator = None
         self._iterator, self._taken = None, 0
         if position["live"]:
@@ -111,7 +114,9 @@ class Feed:
         self._over = position["over"] and steps is not None
 
     def _make(self) -> Any:
-        self._drawn += 1 if self._taken else 0
+        if self._taken:
+            self._drawn += 1
+            self._last = self._taken
         self._iterator, self._primed = self._primed, None
         if self._iterator is None:
             self._iterator = self._data.make()

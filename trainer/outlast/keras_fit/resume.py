@@ -8,7 +8,8 @@ from typing import Any
 
 import keras
 
-from outlast.keras_fit import epochs, fit_call, hooks, telling, versions
+from outlast import machines
+from outlast.keras_fit import epochs, fit_call, hooks, versions
 from outlast.keras_fit.epochs import EpochFit
 from outlast.keras_fit.loop import Fit
 from outlast.keras_fit.passed import PassedFit
@@ -66,7 +67,7 @@ class Resume(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no typ
         index = script.begun
         script.begun += 1
         if index == 0:
-            telling.machine(self._run)
+            machines.compare(self._run)
         if index < len(script.finished):
             PassedFit(self._run, script, call, index)
             return
@@ -82,7 +83,7 @@ class Resume(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no typ
         self._begun = True
         script = script_of(self._run, "keras epochs")
         if script.begun == 0:
-            telling.machine(self._run)
+            machines.compare(self._run)
             self._run.note("warning", "keras-untested", epochs.told(keras.__version__) + ".")
         listed.insert(0, EpochFit(self._run, script, callbacks, call))
 

@@ -1,9 +1,10 @@
 """All ``fit`` calls of a program, and how a checkpoint holds them.
 
 A checkpoint's state is ``{"of": "keras" or "keras epochs", "fits": [...], "fit": {...} or None}``:
-a record for each call that is over, and the one under way. Its arrays are the variables at the end of each call that
-is over (``fit0/...``), since the script's own code after it runs again and finds the model as it
-was, and those of the one under way (``now/...``). Unchanged variables are written once.
+a record for each call that is over, and the one under way. Its arrays are the variables at the
+end of each call that is over (``fit0/...``), since the script's own code after it runs again and
+finds the model as it was, and those of the one under way (``now/...``). Unchanged variables are
+written once.
 """
 
 from __future__ import annotations

@@ -19,6 +19,12 @@ _GENERATOR = Finding(
     "and drops all batches read before, and is exact only if the generator yields the same again; "
     "write a keras.utils.PyDataset, or Dataset.range(n) with a map that loads element i",
 )
+_DRAWN = Finding(
+    "data-drawn-again",
+    True,
+    "a shuffle below cache() or concatenate() can only be found again by reading: a resume reads "
+    "the batches of its epoch once more; shuffle after it",
+)
 # Told of a pipeline in general; found again here, at no cost, by what data_order does.
 _SOLVED = frozenset({"shuffle-chain", "shuffle-repeat"})
 _TOO_LARGE = frozenset({"shuffle-large", "cache-large"})
@@ -64,10 +70,11 @@ def _pipeline(dataset: Any, *, drains: bool) -> Source:
     seeded = "shuffle-unseeded" not in codes
     draws = "generator" in codes or (seeded and bool(codes & _TOO_LARGE))
     solved = set(_SOLVED)
-    if any(each.when == "late" for each in shuffles):
-        draws, solved = True, solved - {"shuffle-chain"}
-    if any(each.when == "repeated" for each in shuffles) and drains:
-        solved -= {"shuffle-repeat"}
+    when = {each.when for each in shuffles}
+    if ("late" in when or "cached" in when) and seeded and not draws:
+        draws, findings = True, [*findings, _DRAWN]
+    if "repeated" in when and drains:
+        draws, solved = True, solved - {"shuffle-repeat"}
     return Source(Pipeline(dataset, draws=draws, can_draw=seeded), _open(findings, solved))
 
 

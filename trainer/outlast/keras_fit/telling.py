@@ -6,41 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from outlast.fingerprint import differences, fingerprint
 from outlast.keras_fit import build, callbacks_state
 from outlast.keras_fit.inspect_data import Finding
 from outlast.run import Run
-
-
-class OtherMachineError(RuntimeError):
-    """Only equal machines are allowed, and this one is not equal."""
-
-
-def machine(run: Run) -> None:
-    """What differs from the machine and the versions that the checkpoint was written with.
-
-    Raises :class:`OtherMachineError` if the job demands an equal one.
-    """
-    loaded = run.resumed
-    if loaded is None:
-        return
-    found = differences(loaded.manifest.fingerprint, fingerprint())
-    if not found:
-        return
-    text = "; ".join(found)
-    if run.environment.strict:
-        told = (
-            f"checkpoint {loaded.id} can only go on with equal bits on an equal machine: {text}. "
-            "The job says exact: strict; run it on such a machine, or say exact: best"
-        )
-        run.note("error", "machine-differs", told)
-        raise OtherMachineError(told)
-    run.note(
-        "warning",
-        "machine-differs",
-        f"training goes on from the same state, but numbers may differ in their last bits: {text}; "
-        "say exact: strict to have equal machines only",
-    )
 
 
 def before_first_step(
