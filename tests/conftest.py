@@ -70,10 +70,20 @@ def _strace() -> str | None:
     return None if tried.returncode == 0 else "strace may not trace here"
 
 
+def _mount() -> str | None:
+    tried = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", "mount -t tmpfs tmpfs /mnt"],
+        capture_output=True,
+        check=False,
+    )
+    return None if tried.returncode == 0 else "only root can mount a small file system"
+
+
 COMPONENTS = {
     "azurite": Component(_program("azurite-blob", "npm install --global azurite")),
     "docker": Component(_docker),
     "moto": Component(_module("moto.server", "pip install 'moto[server,s3]'")),
+    "mount": Component(_mount),
     "registry": Component(_program("docker-registry", "apt-get install docker-registry")),
     "strace": Component(_strace),
     "sklearn-image": Component(_sklearn_image),
