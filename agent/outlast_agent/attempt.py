@@ -6,6 +6,7 @@ import errno
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
@@ -106,7 +107,10 @@ class Attempt:
         # From here on an attempt that leaves no trace has run and is lost: never start it twice.
         if not self.folders.started.exists():
             create_file(self.folders.started, b"")
-        self._running = self._context.runtime.start(work)
+        # Looking first: an earlier daemon may have been killed while it started this very one,
+        # and what other attempts left on this machine has to go.
+        runtime = self._context.runtime
+        self._running = runtime.adopt(work) or runtime.start(work)
         self._follow()
 
     def adopt(self, image: str | None) -> bool:
@@ -155,14 +159,14 @@ class Attempt:
                     uploader.look()
 
         folder = self.folders.scratch / "checkpoints"
-        folder.mkdir(exist_ok=True)
         observer = Observer()
-        observer.schedule(Handler(), str(folder))
         try:
+            folder.mkdir(exist_ok=True)
+            observer.schedule(Handler(), str(folder))
             observer.start()
         except OSError as error:
             self._context.journal.warning(
-                "scratch is only listed, not watched: the kernel has no watch left",
+                "scratch is only listed, not watched",
                 error=str(error),
             )
             return
@@ -194,9 +198,9 @@ class Attempt:
                 note.code, note.text, level=note.level, source="library", attempt=self.number
             )
         if said.notes:
-            replace_file(
-                self.folders.notes_told, str(self._control.notes_told).encode(), fsync=False
-            )
+            told = str(self._control.notes_told).encode()
+            with suppress(OSError):  # a full disk: a restarted daemon tells them again
+                replace_file(self.folders.notes_told, told, fsync=False)
         before, after = self.progress, said.progress
         if after is not None:
             if before is None or (before.step, before.phase) != (after.step, after.phase):

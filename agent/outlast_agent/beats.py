@@ -35,7 +35,7 @@ class Beater:
     def __init__(
         self, context: Context, standing: Callable[[], Standing], after: Callable[[], None]
     ) -> None:
-        """``after`` is called once after each beat."""
+        """``after`` is called with each beat, for what else is to be written down locally."""
         self._context, self._standing, self._after = context, standing, after
         # Counts up over restarts too, without anything to remember: no daemon beats this fast.
         self._sequence = int(time.time() * 10)
@@ -44,7 +44,6 @@ class Beater:
         """Beat, every two seconds."""
         while True:
             self.beat()
-            self._after()
             if self._context.stop.wait(SECONDS):
                 return
 
@@ -54,7 +53,14 @@ class Beater:
         self._sequence += 1
         standing = self._standing()
         beat = build(context, standing, self._sequence, time.monotonic())
-        replace_file(context.folders.status, records.dump(beat), fsync=False)
+        try:
+            replace_file(context.folders.status, records.dump(beat), fsync=False)
+            self._after()
+        except OSError as error:
+            # Most likely a full disk: training may go on, so may the daemon.
+            context.board.put("disk", str(error))
+        else:
+            context.board.put("disk", None)
         if standing.others:
             return
         try:

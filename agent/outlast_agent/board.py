@@ -22,6 +22,11 @@ class Board:
                 self._lines[part] = line
             return news
 
+    def waits(self) -> bool:
+        """Whether anything is waiting that a claim needs; notices are not."""
+        with self._lock:
+            return bool(self._lines.keys() - {"notices"})
+
     def text(self) -> str:
         """All lines, one after the other."""
         with self._lock:

@@ -107,7 +107,7 @@ class Daemon:
                     self._take(message)
                 if time.monotonic() >= ticked + TICK:
                     ticked = time.monotonic()
-                    self._step(events.Tick(ticked))
+                    self._step(events.Tick(ticked, waits=context.board.waits()))
         finally:
             context.stop.set()
         self._hands.close()

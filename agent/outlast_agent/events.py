@@ -127,9 +127,10 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Tick:
-    """Time passes."""
+    """Time passes. ``waits``: a part of the daemon is waiting for a store or an engine."""
 
     now: float
+    waits: bool = False
 
 
 Event: TypeAlias = (

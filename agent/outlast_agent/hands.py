@@ -18,8 +18,10 @@ from outlast_agent.context import Context
 from outlast_agent.ending import record, signal
 from outlast_agent.origin import HeldError, Origin
 from outlast_agent.outcome import Ending
+from outlast_agent.records import RecordError
 from outlast_agent.runtimes.base import CannotStartError, Exit, TryAgainError
 from outlast_agent.setting_up import CannotSetUpError, SetUp
+from outlast_agent.stores.base import StoreError
 from outlast_agent.surely import StoppedError
 from outlast_agent.teller import Teller
 from outlast_agent.watchers.base import Watcher, WatcherError
@@ -71,7 +73,7 @@ class Hands:
             case effects.Start():
                 self._context.thread("start", lambda: self._start(self._own()))
             case effects.Tell(_, notice):
-                self._own().tell(notice)
+                self._tell(notice)
             case effects.Publish(attempt, notice):
                 self._publish(attempt, notice)
             case effects.Terminate():
@@ -134,7 +136,7 @@ class Hands:
                 return
         if self._adopting.is_set():
             return
-        with suppress(NewerVersionError):  # told when it matters, after the claim
+        with suppress(NewerVersionError, RecordError):  # told when it matters, after the claim
             self._origin.ahead()
 
     def _claim(self, attempt: int) -> None:
@@ -209,7 +211,7 @@ class Hands:
             self.teller.tell("held", str(error), level="error", attempt=attempt.number)
             self._post(events.Refused(ending))
             return
-        except NewerVersionError as error:
+        except (NewerVersionError, RecordError, StoreError) as error:
             ending = Ending("setup-failed", "error", str(error))
             self.teller.tell("not-restored", str(error), level="error", attempt=attempt.number)
             self._post(events.Refused(ending))
@@ -272,6 +274,16 @@ class Hands:
             attempt=attempt,
             data={"reason": notice.reason, "seconds_left": round(notice.seconds_left, 1)},
         )
+
+    def _tell(self, notice: Notice) -> None:
+        attempt = self._own()
+        try:
+            attempt.tell(notice)
+        except OSError as error:
+            # A full disk, or a program that spoilt its control folder: SIGTERM says the same.
+            text = f"the notice file cannot be written ({error}): SIGTERM instead"
+            self.teller.tell("notice-untold", text, level="warning", attempt=attempt.number)
+            self._push("SIGTERM", attempt.terminate)
 
     def _push(self, what: str, push: Callable[[], None]) -> None:
         self.teller.tell("stopping", f"{what} to the command", attempt=self._number())

@@ -150,7 +150,11 @@ def step(state: State, event: Event) -> Step:
             return stop(replace(state, leave=text), "lifetime", text, now + STOP_GRACE, now)
         case (("preparing" | "standing-by"), Tick(now)) if now >= state.lifetime_at:
             return _leave(state, "the machine has reached its longest lifetime", now)
-        case "standing-by", Tick(now) if now >= state.waiting_since + IDLE_SECONDS:
+        case "preparing", Tick(now, waits=False):
+            return replace(state, waiting_since=now), ()  # it gets on, however long that takes
+        case (("preparing" | "standing-by" | "claiming"), Tick(now)) if (
+            state.attempt is None and now >= state.waiting_since + IDLE_SECONDS
+        ):
             return _off(state, "it could not claim an attempt for 15 minutes")
         case _, Tick():
             return state, ()

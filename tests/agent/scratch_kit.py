@@ -49,7 +49,9 @@ def write(
     )  # fmt: skip
     path = root / manifest.id.key
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(dump_manifest(manifest))
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(dump_manifest(manifest))
+    temporary.replace(path)
     return manifest
 
 

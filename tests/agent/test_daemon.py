@@ -259,6 +259,34 @@ def test_a_store_that_is_away_is_waited_for(world):
     assert_finished(world, 1)
 
 
+def test_a_disk_that_takes_nothing_stops_neither_training_nor_the_daemon(world):
+    vm = world.launch(1, train(world, pause=0.2))
+    until(lambda: vm.step() > 5)
+    # As with a full disk, replacing these files fails.
+    notice = vm.root / f"jobs/{JOB}/attempts/000001/control/notice.json/x"
+    lived = vm.root / "lived.json"
+    lived.unlink()
+    (lived / "x").mkdir(parents=True)
+    notice.mkdir(parents=True)
+    until(lambda: "lived.json" in world.beat().detail)
+    vm.metadata.evict(15)
+    end = until(lambda: world.has(layout.attempt_end(JOB, 1)) and world.end(1))
+    assert end.outcome == "yielded"
+    assert end.step == end.durable_step  # SIGTERM told it what the file could not
+    assert "notice-untold" in world.kinds()
+    assert vm.daemon.poll() is None
+
+
+def test_a_record_from_the_future_is_told_and_not_guessed_at(world):
+    claim = (
+        b'{"version": 9, "attempt": 1, "launch": 7, "machine": "m", "boot_id": "b", "nonce": ""}'
+    )
+    world.store.create(layout.claim(JOB, 1), claim)
+    vm = world.launch(8, train(world))
+    until(lambda: "update outlast here" in status(vm.root)["detail"])
+    assert not world.has(layout.claim(JOB, 2))
+
+
 def test_status_without_the_store_or_the_daemon(world):
     vm = world.launch(1, train(world, pause=0.05))
     until(lambda: (status(vm.root).get("step") or 0) > 3)

@@ -210,7 +210,7 @@ class World(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.25, 0.25, 1.0, 1.0, 30.0, 1000.0]))
     def tick(self, seconds: float) -> None:
         self.now += seconds
-        self.step(events.Tick(self.now))
+        self.step(events.Tick(self.now, waits=seconds > 20))
 
     @invariant()
     def the_store_knows_of_a_notice(self) -> None:
@@ -348,6 +348,22 @@ def test_no_claim_for_fifteen_minutes_ends_the_machine():
     state, _ = run(*waiting, events.Tick(10.0 + IDLE_SECONDS - 1))
     assert state.phase == "standing-by"
     _, todo = machine.step(state, events.Tick(10.0 + IDLE_SECONDS))
+    assert isinstance(todo[0], effects.PowerOff)
+
+
+def test_setting_up_may_take_long_but_not_wait_for_ever():
+    state, _ = run(events.Tick(5000.0))
+    assert state.phase == "preparing"
+    state, _ = machine.step(state, events.Tick(5000.0 + IDLE_SECONDS - 1, waits=True))
+    assert state.phase == "preparing"
+    _, todo = machine.step(state, events.Tick(5000.0 + IDLE_SECONDS, waits=True))
+    assert isinstance(todo[0], effects.PowerOff)
+
+
+def test_a_claim_that_hangs_ends_the_machine():
+    state, _ = run(events.Judged(claim.Free(1), 0.0), events.Ready(0.0))
+    assert state.phase == "claiming"
+    _, todo = machine.step(state, events.Tick(IDLE_SECONDS))
     assert isinstance(todo[0], effects.PowerOff)
 
 

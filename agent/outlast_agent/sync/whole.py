@@ -39,12 +39,20 @@ class Scratch:
         self._root, self._lineage, self._on_refused = root, lineage, on_refused
         self._refused: set[CheckpointId] = set()
         self._manifests: dict[CheckpointId, Manifest] = {}
+        self._spoilt = False
 
     def newer_than(self, durable: CheckpointId | None) -> list[CheckpointId]:
         """This attempt's checkpoints newer than ``durable``, the newest first."""
+        try:
+            names = beneath.names(self._root, "checkpoints")
+        except OSError as error:
+            if not self._spoilt:
+                self._spoilt = True
+                self._on_refused(f"the folder of checkpoints in scratch cannot be read: {error}")
+            return []
         found = [
             id_
-            for id_ in newest_first(beneath.names(self._root, "checkpoints"))
+            for id_ in newest_first(names)
             if id_.attempt == self._lineage.attempt
             and (durable is None or id_ > durable)
             and id_ not in self._refused

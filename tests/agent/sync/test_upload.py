@@ -221,6 +221,13 @@ def test_another_job(store, scratch):
     hostile(store, scratch, "is of job 'other'")
 
 
+def test_a_link_in_place_of_the_checkpoints(store, scratch, tmp_path):
+    write(scratch, 1, 1, [b"abc"])
+    (scratch / "checkpoints").rename(tmp_path / "elsewhere")
+    (scratch / "checkpoints").symlink_to(tmp_path / "elsewhere")
+    hostile(store, scratch, "cannot be read")
+
+
 def test_an_object_too_large_to_carry(store, scratch):
     huge = ref(b"", 1).__class__(1, "0" * 32, 1 << 40)
     write(scratch, 1, 1, [b"abc"], objects=(huge,))
