@@ -80,7 +80,10 @@ def read_json(path: Path, *, limit: int = 1 << 20) -> Any:
         data = file.read(limit + 1)
     if len(data) > limit:
         raise ValueError(f"{path} is longer than {limit} bytes")
-    return json.loads(data)
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError(f"{path} is nested too deep") from error
 
 
 def _write_temporary(path: Path, data: bytes, *, fsync: bool) -> Path:

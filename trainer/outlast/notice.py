@@ -55,7 +55,7 @@ def read_notice(control: Path) -> Notice | None:
             deadline_monotonic=float(value["deadline_monotonic"]),
             deadline=str(value["deadline"]),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"{control / FILE} is not a notice: {error!r}") from error
     if not math.isfinite(notice.seconds_left) or not math.isfinite(notice.deadline_monotonic):
         raise ValueError(f"{control / FILE} is not a notice: its times are not finite")

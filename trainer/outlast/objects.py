@@ -5,17 +5,14 @@ files lie in raw ones. Bytes that the previous save has already are not written 
 of the new checkpoint then points into the old object.
 
 Our own writer, since safetensors' copies everything once more, knows only the types that it has
-names for, and cannot leave out what is there already. Format:
-https://github.com/huggingface/safetensors
+names for, and cannot leave out what is there already.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
-import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import xxhash
 
+from outlast import tensors
 from outlast.durable import fsync_folder, make_folder
 from outlast.manifest import Array, ObjectRef, OutputFile, Piece
 
@@ -37,13 +35,6 @@ _WORTH = 1 << 20
 
 _UNSETTLED = 4
 """Objects written and not yet waited for: the disk works while the next is packed."""
-
-_SAFETENSORS = {
-    "bool": "BOOL", "uint8": "U8", "int8": "I8", "uint16": "U16", "int16": "I16",
-    "uint32": "U32", "int32": "I32", "uint64": "U64", "int64": "I64",
-    "float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64",
-    "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2", "complex64": "C64",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,22 +79,16 @@ _UNKNOWN: Content = ("", 0)
 
 @dataclass
 class _Chunk:
-    label: str
-    dtype: str
-    itemsize: int
-    length: int
+    entry: tensors.Entry
     load: Callable[[], Any]
     """The bytes again, as a buffer."""
     content: Content = _UNKNOWN
     data: memoryview | None = None
     """The same bytes, while they are at hand."""
 
-
-def little_endian(array: np.ndarray) -> np.ndarray:
-    """``array`` C-contiguous and little-endian, copied only if it was not."""
-    if array.dtype.byteorder == ">":
-        array = array.astype(array.dtype.newbyteorder("<"))
-    return np.ascontiguousarray(array)
+    @property
+    def length(self) -> int:
+        return self.entry.length
 
 
 class ObjectWriter:
@@ -187,7 +172,7 @@ class ObjectWriter:
                 raise TypeError(f"array {name!r} is of {array.dtype}, which cannot be saved")
             chunks: list[_Chunk] = []
             told.append(((name, dtype, array.shape), chunks))
-            data = _bytes_of(array)
+            data = tensors.bytes_of(array)
             step = max(array.itemsize, self._limit // array.itemsize * array.itemsize)
             for start in range(0, array.nbytes, step):
                 length = min(step, array.nbytes - start)
@@ -195,9 +180,10 @@ class ObjectWriter:
 
                 # Converted anew if it is asked for again: holding all would double the memory.
                 def load(value: Any = value, start: int = start, length: int = length) -> Any:
-                    return _bytes_of(np.asarray(value))[start : start + length]
+                    return tensors.bytes_of(np.asarray(value))[start : start + length]
 
-                chunks.append(_Chunk(label, dtype, array.itemsize, length, load))
+                entry = tensors.Entry(label, dtype, array.itemsize, length)
+                chunks.append(_Chunk(entry, load))
                 chunks[-1].data = data[start : start + length]
                 yield chunks[-1]
                 chunks[-1].data = None
@@ -209,7 +195,7 @@ class ObjectWriter:
             def load(start: int = start, length: int = length) -> bytes:
                 return file.read(start, length)
 
-            chunk = _Chunk(f"{file.path}[{start}]", "uint8", 1, length, load)
+            chunk = _Chunk(tensors.Entry(f"{file.path}[{start}]", "uint8", 1, length), load)
             if file.contents is not None:
                 chunk.content = file.contents[number]
             yield chunk
@@ -319,7 +305,7 @@ class _Group:
         """Write the object, if there is anything in it."""
         if not self._chunks:
             return
-        header = b"" if self._raw else _safetensors_header(self._chunks)
+        header = b"" if self._raw else tensors.header(chunk.entry for chunk in self._chunks)
         filled: Any = self._writer.buffer[: self._filled]
         ref = self._writer._put(header, memoryview(filled))
         offset = len(header)
@@ -327,26 +313,3 @@ class _Group:
             self._writer._index[chunk.content] = Placed(ref, offset)
             offset += chunk.length
         self._chunks, self._filled = [], 0
-
-
-def _bytes_of(array: np.ndarray) -> memoryview:
-    flat: Any = little_endian(array).reshape(-1).view(np.uint8)
-    return memoryview(flat)
-
-
-def _safetensors_header(chunks: list[_Chunk]) -> bytes:
-    told: dict[str, Any] = {}
-    offset = 0
-    for chunk in chunks:
-        dtype, size = _SAFETENSORS.get(chunk.dtype), chunk.itemsize
-        if dtype is None:  # complex128 and the like: its bytes
-            dtype, size = "U8", 1
-        told[chunk.label] = {
-            "dtype": dtype,
-            "shape": [chunk.length // size],
-            "data_offsets": [offset, offset + chunk.length],
-        }
-        offset += chunk.length
-    text = json.dumps(told, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text

@@ -139,9 +139,9 @@ def read_progress(control: Path) -> Progress | None:
         epoch=_int(value, "epoch"),
         epochs=_int(value, "epochs"),
         metrics={
-            str(name)[:100]: float(number)
+            str(name)[:100]: _float(metrics, name) or 0.0
             for name, number in list(metrics.items())[:50]
-            if isinstance(number, (int, float))
+            if isinstance(number, (int, float)) and not isinstance(number, bool)
         },
         at_monotonic=_float(value, "at_monotonic") or 0.0,
     )
@@ -183,4 +183,7 @@ def _float(value: dict[str, Any], name: str) -> float | None:
         return None
     if isinstance(number, bool) or not isinstance(number, (int, float)):
         raise ValueError(f"{name} must be a number, not {number!r:.50}")
-    return float(number)
+    try:
+        return float(number)
+    except OverflowError as error:
+        raise ValueError(f"{name} is too large") from error

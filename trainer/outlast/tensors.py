@@ -1,0 +1,58 @@
+"""The bytes of an array, and the header that makes them a safetensors file.
+
+Format: https://github.com/huggingface/safetensors
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+_SAFETENSORS = {
+    "bool": "BOOL", "uint8": "U8", "int8": "I8", "uint16": "U16", "int16": "I16",
+    "uint32": "U32", "int32": "I32", "uint64": "U64", "int64": "I64",
+    "float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64",
+    "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2", "complex64": "C64",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run of bytes in a file; ``name`` is unique there."""
+
+    name: str
+    dtype: str
+    itemsize: int
+    length: int
+
+
+def bytes_of(array: np.ndarray) -> memoryview:
+    """C-contiguous and little-endian, copied only if they were not."""
+    if array.dtype.byteorder == ">":
+        array = array.astype(array.dtype.newbyteorder("<"))
+    flat: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return memoryview(flat)
+
+
+def header(entries: Iterable[Entry]) -> bytes:
+    """What stands before ``entries``, which follow each other without a gap."""
+    told: dict[str, Any] = {}
+    offset = 0
+    for entry in entries:
+        dtype, size = _SAFETENSORS.get(entry.dtype), entry.itemsize
+        if dtype is None:  # complex128 and the like: its bytes
+            dtype, size = "U8", 1
+        told[entry.name] = {
+            "dtype": dtype,
+            "shape": [entry.length // size],
+            "data_offsets": [offset, offset + entry.length],
+        }
+        offset += entry.length
+    text = json.dumps(told, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text
