@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,33 @@ def test_turns_meet_every_kind() -> None:
     events = {stop.event for turn in range(40) for stop in covering(fits, turn)[:2]}
     assert events == {"begin", "batch", "validation", "tail", "epoch", "between"}
     assert Stop("begin") not in {stop for turn in range(40) for stop in covering(fits, turn)[:2]}
+
+
+# Keras' callbacks that no script uses, and why.
+NOT_TRIED = {
+    "Callback": "the base class",
+    "CallbackList": "not a callback",
+    "History": "part of every fit",
+    "OrbaxCheckpoint": "needs orbax; it saves for itself, beside this",
+    "RemoteMonitor": "posts the logs of each epoch to a server and keeps nothing",
+}
+
+
+def test_every_callback_of_keras_is_tried() -> None:
+    used = {
+        name
+        for path in SCRIPTS.glob("*.py")
+        for name in re.findall(r"keras\.callbacks\.([A-Z]\w+)", path.read_text())
+    }
+    package = importlib.util.find_spec("keras")
+    assert package is not None
+    assert package.origin is not None
+    exported = Path(package.origin).parent / "callbacks" / "__init__.py"
+    offered = {
+        alias.name
+        for node in ast.walk(ast.parse(exported.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert len(offered) > 10
+    assert offered - used == set(NOT_TRIED)
