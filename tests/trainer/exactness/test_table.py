@@ -57,7 +57,6 @@ def test_turns_meet_every_kind() -> None:
 
 # Keras' callbacks that no script uses, and why.
 NOT_TRIED = {
-    "Callback": "the base class",
     "CallbackList": "not a callback",
     "History": "part of every fit",
     "OrbaxCheckpoint": "needs orbax; it saves for itself, beside this",
