@@ -52,6 +52,7 @@ class EpochFit(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
         self._base = script.steps
         self._steps = self._before_epoch = 0 if self._record is None else self._record["steps"]
         self._logs: dict[str, float] = {}
+        self._before = callbacks_state.Baselines(self._others)
         self._baselines: callbacks_state.Baselines | None = None
         self._newest: Snapshot | None = None
 
@@ -109,7 +110,8 @@ class EpochFit(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
         else:
             self._settle()
             arrays = capture.read(self._variables(), prefix_of(len(self._script.finished)))
-            self._script.end({**self._rest(), "steps": self._steps}, arrays)
+            record = {**self._rest(self._before), "steps": self._steps}
+            self._script.end(record, arrays)
             newest = self._script.snapshot(None, {}, step=self._script.steps, metrics=self._logs)
             self._run.save(newest, "fit")
         self._run.finish()
@@ -124,17 +126,17 @@ class EpochFit(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
             callbacks_state.restore(self._others, record["callbacks"])
             randomness.restore(record["random"])
 
-    def _rest(self) -> dict[str, Any]:
-        assert self._baselines is not None, "on_epoch_begin was called"
+    def _rest(self, baselines: callbacks_state.Baselines) -> dict[str, Any]:
         callbacks_state.flush(self._others)
         return {
-            "callbacks": self._baselines.capture(),
+            "callbacks": baselines.capture(),
             "random": randomness.capture(),
             "stop_training": bool(self.model.stop_training),
         }
 
     def _snapshot(self, epoch: int) -> Snapshot:
-        record = {**self._rest(), "epoch": epoch, "steps": self._steps}
+        assert self._baselines is not None, "_settle came before"
+        record = {**self._rest(self._baselines), "epoch": epoch, "steps": self._steps}
         arrays = capture.read(self._variables(), NOW)
         step = self._base + self._steps
         return self._script.snapshot(record, arrays, step=step, metrics=self._logs)

@@ -23,12 +23,16 @@ class Holdings:
         self._feed = feed
         self._validation = validation
         self._dataset = call.epoch_iterator._distributed_dataset
+        # A call that is passed over does not begin its callbacks, so all that it changes counts;
+        # in one that is continued, what beginning changes belongs to the new process.
+        self._before = callbacks_state.Baselines(self.callbacks)
+        self._begun = self._before
         self.graph: Any = None
         """Of the training step, once it is traced."""
 
-    def begin(self) -> None:
+    def began(self) -> None:
         """The callbacks began; what they change from here on is saved."""
-        self._baselines = callbacks_state.Baselines(self.callbacks)
+        self._begun = callbacks_state.Baselines(self.callbacks)
 
     @property
     def callbacks(self) -> list[Any]:
@@ -53,7 +57,7 @@ class Holdings:
         return {
             "data": data,
             "validation": self._validation.position(begun=begun),
-            "callbacks": self._baselines.capture(),
+            "callbacks": (self._before if ended else self._begun).capture(),
             "random": randomness.capture(),
             "stop_training": bool(self._model.stop_training),
         }

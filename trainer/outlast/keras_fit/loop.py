@@ -13,6 +13,8 @@ training: ``fit`` needs them at the epoch's end.
 
 from __future__ import annotations
 
+import math
+import time
 from typing import Any, Literal
 
 from outlast.keras_fit import callbacks_state, telling
@@ -28,6 +30,9 @@ from outlast.run import Run
 from outlast.snapshot import Snapshot
 
 Place = Literal["middle", "over", "between"]
+
+_LONG_VALIDATION = 1.0
+"""Seconds from which on a notice does not wait for the end of a validation."""
 
 
 class Fit:
@@ -49,6 +54,8 @@ class Fit:
         self._replaying = False
         self._stepped = False
         self._validating: Snapshot | None = None
+        self._validation_takes = math.inf  # until one was seen
+        self._validation_began: float | None = None
         self._loss_told = False
         self._initial_epoch = self._model._initial_epoch
         source = source_of(call, None if record is None else record["data"])
@@ -67,7 +74,7 @@ class Fit:
     def on_train_begin(self, logs: Any = None) -> None:
         """Go on where the checkpoint is."""
         self._keras["on_train_begin"](logs)
-        self._held.begin()
+        self._held.began()
         record = self._record
         if record is None:
             return
@@ -125,12 +132,18 @@ class Fit:
         self._look("middle")
 
     def on_test_begin(self, logs: Any = None) -> None:
-        """Validation begins."""
+        """Validation begins.
+
+        A snapshot lets it be broken off, but takes milliseconds: a validation known to be short
+        is waited for instead.
+        """
         epoch_iterator = getattr(self._model, "_eval_epoch_iterator", None)
         if epoch_iterator is not None:
             self._validation.begins(epoch_iterator)
-        # Before callbacks hear of it: one may put other weights in for the time of validation.
-        self._validating = self._snapshot("over")
+        if self._validation_takes >= _LONG_VALIDATION:
+            # Before callbacks hear of it: one may put other weights in for the time of it.
+            self._validating = self._snapshot("over")
+        self._validation_began = time.monotonic()
         self._run.phase("validation")
         self._keras["on_test_begin"](logs)
         self._leave_validation()
@@ -144,6 +157,9 @@ class Fit:
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """An epoch is over, validation included."""
         self._validating = None
+        if self._validation_began is not None:
+            self._validation_takes = time.monotonic() - self._validation_began
+            self._validation_began = None
         self._keras["on_epoch_end"](epoch, logs)
         self._epoch_logs = finite(logs)
         self._run.describe(metrics=self._epoch_logs)

@@ -58,12 +58,13 @@ def source_of(call: FitCall, position: dict[str, Any] | None) -> Source:
             findings = inspect(adapter._dataset)
             return Source(Distributed(dataset, adapter._dataset), _open(findings, set()))
         case "TFDatasetAdapter":
-            return _pipeline(dataset, drains=iterator.steps_per_epoch is None)
+            return pipeline(dataset, drains=iterator.steps_per_epoch is None)
         case _:
             return Source(Generator(dataset), [_GENERATOR])
 
 
-def _pipeline(dataset: Any, *, drains: bool) -> Source:
+def pipeline(dataset: Any, *, drains: bool) -> Source:
+    """The data of a ``tf.data.Dataset``. ``drains``: its iterators are read to their end."""
     findings = inspect(dataset)
     codes = {finding.code for finding in findings}
     shuffles = data_order.shuffles_of(dataset)
