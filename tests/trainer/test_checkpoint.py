@@ -209,6 +209,8 @@ def test_attempts_count_up_from_whatever_is_there(tmp_path):
     (tmp_path / "objects/000006").mkdir()
     (tmp_path / ObjectRef(6, "0" * 32, 1).key).write_bytes(b"1")
     assert next_attempt(tmp_path) == 7
+    sweep(tmp_path, 7)  # another rank may look only now
+    assert next_attempt(tmp_path) == 7
 
 
 def test_a_save_that_fails_is_told_once_and_the_next_tries_again(tmp_path):

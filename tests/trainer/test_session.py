@@ -162,6 +162,11 @@ def test_objects_with_a_state_dict(place):
 
 
 REFUSED = {
+    "another model": (
+        "session.track(module=Module(4))",
+        "the checkpoint is of another model: module.layer.weight was float64[3] and is float64[4]. "
+        "Nothing was changed: give another folder to begin anew",
+    ),
     "another program": (
         "session.track(other=Module(3))",
         "the checkpoint has no 'other': it is of another program",

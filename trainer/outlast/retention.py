@@ -121,9 +121,15 @@ def sweep(scratch: Path, attempt: int) -> None:
 
 
 def next_attempt(scratch: Path) -> int:
-    """One more than the highest attempt that left anything below ``scratch``."""
+    """One more than the highest attempt that left anything below ``scratch``.
+
+    Empty folders count, which :func:`sweep` leaves: all ranks come to the same number, whether
+    they look before or after it.
+    """
     found = [id_.attempt for id_ in checkpoints_in(scratch)[:1]]
-    found += [ref.attempt for ref in _objects_in(scratch)]
+    for folder in scratch.glob("objects/*"):
+        with suppress(ValueError):
+            found.append(int(folder.name))
     return max(found, default=0) + 1
 
 

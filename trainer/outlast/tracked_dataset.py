@@ -22,9 +22,8 @@ _TOO_LARGE = frozenset({"shuffle-large", "cache-large"})
 class ResumableDataset:
     """Iterate over it in the dataset's place; one pass at a time."""
 
-    def __init__(self, data: Pipeline, *, repeated: bool) -> None:
-        """``repeated``: a shuffle lies below a ``repeat``, and draws several orders in a pass."""
-        self._data, self._repeated = data, repeated
+    def __init__(self, data: Pipeline) -> None:
+        self._data = data
         self._iterator: Any = None
         self._resume: dict[str, Any] | None = None
         self.passes = 0
@@ -37,22 +36,14 @@ class ResumableDataset:
         if resume is None:
             self._iterator, self.taken = self._data.make(), 0
         else:
-            self._iterator = self._find(resume)
+            # As many passes as in the process before: each draws a new order.
+            self._data.repeat(made=self.passes, drawn=self.passes)
+            self._iterator = self._data.find(self.taken, resume)
         for element in self._iterator:
             self.taken += 1
             yield element
         self._iterator, self.taken = None, 0
         self.passes += 1
-
-    def _find(self, place: dict[str, Any]) -> Any:
-        # As many passes as in the process before: each draws a new order.
-        if self._repeated and place["state"] is None:
-            for _ in range(self.passes):
-                for _ in self._data.make():
-                    pass
-        else:
-            self._data.repeat(made=self.passes, drawn=self.passes)
-        return self._data.find(self.taken, place)
 
     def position(self) -> dict[str, Any]:
         """Where it is, as plain data."""
@@ -88,11 +79,9 @@ class TrackedDataset(Tracked):
         codes = {finding.code for finding in findings}
         when = {shuffle.when for shuffle in shuffles_of(dataset)}
         seeded = "shuffle-unseeded" not in codes
-        again = bool(codes & _TOO_LARGE) or "cached" in when
-        draws = "generator" in codes or "late" in when or (seeded and again)
-        self.iterable = ResumableDataset(
-            Pipeline(dataset, draws=draws), repeated="repeated" in when
-        )
+        draws = bool({"late", "cached"} & when) or "generator" in codes
+        draws = draws or (seeded and bool(codes & _TOO_LARGE))
+        self.iterable = ResumableDataset(Pipeline(dataset, draws=draws, can_draw=seeded))
         self.warnings = [
             (finding.code, f"{name}: {finding.text}.")
             for finding in findings

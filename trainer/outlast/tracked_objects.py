@@ -107,4 +107,6 @@ def _signature(value: Any) -> str:
         return "not there"
     if isinstance(value, dict) and _TENSOR in value:
         return f"{value['dtype']}{list(value[_TENSOR].shape)}"
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{list(value.shape)}"
     return type(value).__name__
