@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from trainer.exactness import outcome
 from trainer.exactness.cases import check
-from trainer.exactness.stops import Stop, points
+from trainer.exactness.stops import Stop, covering, points
 from trainer.exactness.table import EVERYTHING, Scenario
 from trainer.exactness.twins import Twins, divergences
 
@@ -23,6 +25,12 @@ pytestmark = pytest.mark.exhaustive
 )
 def test_stopped_once(twins: Twins, scenario: Scenario, stop: Stop) -> None:
     check(twins, scenario, [stop])
+
+
+@pytest.mark.parametrize("scenario", EVERYTHING, ids=str)
+def test_killed_inside_an_epoch(twins: Twins, scenario: Scenario) -> None:
+    inside, _, _ = covering(scenario.fits, 0)
+    check(twins, scenario, [replace(inside, kill=True)])
 
 
 @pytest.mark.parametrize(
