@@ -20,6 +20,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from outlast.manifest import CheckpointId
 from outlast_agent import layout, records
 from outlast_agent.runtimes import wrapper
@@ -302,6 +304,10 @@ def cluster(folder: Path) -> Iterator[Cluster]:
     made = Cluster(folder, FileStore(folder / "store"))
     try:
         yield made
+    except BaseException:
+        for vm in made.vms:
+            print(f"--- {vm.name}\n{vm.journal()}")
+        raise
     finally:
         made.close()
 
@@ -316,3 +322,43 @@ def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
         if time.monotonic() > end:
             raise AssertionError(f"still not so after {seconds} s")
         time.sleep(0.02)
+
+
+STEPS = 60
+
+
+def expected(steps: int = STEPS) -> tuple[bytes, bytes]:
+    """The model and the log of an uninterrupted run, computed here."""
+    state = np.random.default_rng(1).random(2000)
+    lines = []
+    for step in range(1, steps + 1):
+        state = np.sin(state * 1.7 + step)
+        lines.append(f"{step},{state.sum()!r}\n")
+    return state.tobytes(), "".join(lines).encode()
+
+
+def train(world: Cluster, steps: int = STEPS, pause: float = 0.02) -> list[str]:
+    return [sys.executable, world.script(TRAIN), str(steps), str(pause)]
+
+
+def assert_finished(world: Cluster, attempt: int, *, signalled: bool = True) -> None:
+    model, log = expected()
+    assert world.outputs(attempt) == {"model.npy": model, "log.csv": log}
+    result = world.read(records.Result, layout.result(JOB))
+    assert (result.outcome, result.attempt, result.step) == ("finished", attempt, STEPS)
+    assert result.checkpoint == f"{attempt:06d}-{STEPS:012d}"
+    assert world.end(attempt).outcome == "finished"
+    if signalled:
+        assert world.has(layout.signal(JOB, attempt, "finished"))
+
+
+def agent(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "outlast_agent", *args],
+        capture_output=True, text=True, timeout=30, check=False, env=dict(os.environ),
+    )  # fmt: skip
+
+
+def status(root: Path) -> dict:
+    path = root / "status.json"
+    return json.loads(path.read_bytes()) if path.exists() else {"phase": "", "detail": ""}

@@ -8,8 +8,7 @@ import time
 
 import pytest
 
-from agent.daemon_kit import JOB, TRAIN, cluster, until
-from agent.test_daemon import STEPS, assert_finished
+from agent.daemon_kit import JOB, STEPS, TRAIN, assert_finished, cluster, until
 from outlast_agent import layout
 
 _BEFORE, _LOOP = textwrap.dedent(TRAIN).split("for step in", 1)

@@ -2,51 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import numpy as np
 import pytest
 
-from agent.daemon_kit import JOB, TRAIN, Cluster, cluster, until
+from agent.daemon_kit import JOB, agent, assert_finished, cluster, status, train, until
 from outlast_agent import layout, records
-
-STEPS = 60
-
-
-def expected(steps: int = STEPS) -> tuple[bytes, bytes]:
-    """The model and the log of an uninterrupted run, computed here."""
-    state = np.random.default_rng(1).random(2000)
-    lines = []
-    for step in range(1, steps + 1):
-        state = np.sin(state * 1.7 + step)
-        lines.append(f"{step},{state.sum()!r}\n")
-    return state.tobytes(), "".join(lines).encode()
-
-
-def train(world: Cluster, steps: int = STEPS, pause: float = 0.02) -> list[str]:
-    return [sys.executable, world.script(TRAIN), str(steps), str(pause)]
 
 
 @pytest.fixture
 def world(tmp_path):
     with cluster(tmp_path) as made:
         yield made
-
-
-def assert_finished(world: Cluster, attempt: int, *, signalled: bool = True) -> None:
-    model, log = expected()
-    assert world.outputs(attempt) == {"model.npy": model, "log.csv": log}
-    result = world.read(records.Result, layout.result(JOB))
-    assert (result.outcome, result.attempt, result.step) == ("finished", attempt, STEPS)
-    assert result.checkpoint == f"{attempt:06d}-{STEPS:012d}"
-    assert world.end(attempt).outcome == "finished"
-    if signalled:
-        assert world.has(layout.signal(JOB, attempt, "finished"))
 
 
 def test_finishes_and_lets_the_machine_go(world):
@@ -154,100 +124,6 @@ def test_a_spare_stands_by_and_takes_over(world):
     assert first.wait() == 0  # the job is over: it goes too
 
 
-def test_a_closed_launch_saves_and_goes(world):
-    vm = world.launch(1, train(world, pause=0.05))
-    until(lambda: vm.step() > 5)
-    closed = records.LaunchClosed(reason="test")
-    world.store.create(layout.launch_closed(JOB, 1), records.dump(closed))
-    assert vm.wait() == 0
-    end = world.end(1)
-    assert end.outcome == "yielded"
-    assert end.step == end.durable_step
-    assert vm.processes() == []
-
-
-def test_a_superseded_attempt_goes_at_once(world):
-    vm = world.launch(1, train(world, pause=0.05))
-    until(lambda: vm.step() > 5)
-    claim = records.Claim(attempt=2, launch=9, machine="other", boot_id="b", nonce="n")
-    world.store.create(layout.claim(JOB, 2), records.dump(claim))
-    assert vm.wait(10) == 0
-    assert vm.processes() == []
-    assert world.end(1).message == "attempt 2 has taken over from attempt 1"
-
-
-def test_cancel_stops_with_a_save(world):
-    vm = world.launch(1, train(world, pause=0.05))
-    until(lambda: vm.step() > 5)
-    world.store.create(layout.cancel(JOB), records.dump(records.Cancel(by="ada")))
-    assert vm.wait() == 0
-    end = world.end(1)
-    assert end.outcome == "cancelled"
-    assert end.step == end.durable_step
-    assert not world.has(layout.result(JOB))  # a controller's to write
-
-
-def test_failure_tells_the_log_and_does_not_claim_again(world):
-    script = world.script("""
-        for number in range(80):
-            print("line", number)
-        raise ValueError("no such thing")
-    """)
-    vm = world.launch(1, [sys.executable, script])
-    assert vm.wait() == 0
-    end = world.end(1)
-    assert (end.outcome, end.cause, end.exit_code) == ("failed", "error", 1)
-    assert len(end.log_tail) == 50
-    assert end.log_tail[-1] == "ValueError: no such thing"
-    assert world.log(1).startswith("line 0\nline 1\n")
-    assert not world.has(layout.claim(JOB, 2))
-
-
-def test_a_command_that_does_not_exist(world):
-    vm = world.launch(1, ["no-such-program", "--epochs", "3"])
-    assert vm.wait() == 0
-    end = world.end(1)
-    assert (end.outcome, end.cause, end.exit_code) == ("failed", "command", 127)
-    assert "no-such-program" in " ".join(end.log_tail)
-
-
-def test_less_than_was_durable_is_held(world):
-    end = records.AttemptEnd(attempt=1, by="daemon", outcome="yielded", step=40, durable_step=40)
-    world.store.create(layout.attempt_end(JOB, 1), records.dump(end))
-    claim = records.Claim(attempt=1, launch=7, machine="gone", boot_id="b", nonce="n")
-    world.store.create(layout.claim(JOB, 1), records.dump(claim))
-    vm = world.launch(8, train(world))
-    assert vm.wait() == 0
-    held = world.read(records.Held, layout.held(JOB))
-    assert (held.attempt, held.expected, held.found) == (2, "000001-000000000040", None)
-    assert world.end(2).cause == "held"
-    assert "outlast resume digits --from" in held.message
-    # While it is held, nobody claims; a decision sets the missing one aside.
-    assert world.launch(9, train(world)).wait() == 0
-    assert not world.has(layout.claim(JOB, 3))
-    world.store.delete(layout.held(JOB))
-    decided = world.launch(10, train(world), set_aside=["000001-000000000040"])
-    assert decided.wait() == 0
-    assert_finished(world, 3)
-
-
-def test_an_unknown_launch_does_not_train(world):
-    vm = world.launch(1, train(world))
-    vm.kill_daemon()
-    world.store.delete(layout.launch(JOB, 1))
-    vm.power_cut()
-    vm.start_daemon()
-    assert vm.wait() == 0
-
-
-def test_the_lifetime_ends_the_machine_with_a_save(world):
-    vm = world.launch(1, train(world, steps=2000, pause=0.05), max_lifetime_seconds=3.0)
-    assert vm.wait() == 0
-    end = world.end(1)
-    assert end.outcome == "yielded"
-    assert end.step == end.durable_step
-
-
 def test_a_store_that_is_away_is_waited_for(world):
     vm = world.launch(1, train(world, pause=0.05))
     until(lambda: vm.step() > 5)
@@ -257,34 +133,6 @@ def test_a_store_that_is_away_is_waited_for(world):
     away.rename(world.store.root)
     assert vm.wait() == 0
     assert_finished(world, 1)
-
-
-def test_a_disk_that_takes_nothing_stops_neither_training_nor_the_daemon(world):
-    vm = world.launch(1, train(world, pause=0.2))
-    until(lambda: vm.step() > 5)
-    # As with a full disk, replacing these files fails.
-    notice = vm.root / f"jobs/{JOB}/attempts/000001/control/notice.json/x"
-    lived = vm.root / "lived.json"
-    lived.unlink()
-    (lived / "x").mkdir(parents=True)
-    notice.mkdir(parents=True)
-    until(lambda: "lived.json" in world.beat().detail)
-    vm.metadata.evict(15)
-    end = until(lambda: world.has(layout.attempt_end(JOB, 1)) and world.end(1))
-    assert end.outcome == "yielded"
-    assert end.step == end.durable_step  # SIGTERM told it what the file could not
-    assert "notice-untold" in world.kinds()
-    assert vm.daemon.poll() is None
-
-
-def test_a_record_from_the_future_is_told_and_not_guessed_at(world):
-    claim = (
-        b'{"version": 9, "attempt": 1, "launch": 7, "machine": "m", "boot_id": "b", "nonce": ""}'
-    )
-    world.store.create(layout.claim(JOB, 1), claim)
-    vm = world.launch(8, train(world))
-    until(lambda: "update outlast here" in status(vm.root)["detail"])
-    assert not world.has(layout.claim(JOB, 2))
 
 
 def test_status_without_the_store_or_the_daemon(world):
@@ -323,18 +171,6 @@ def test_a_spec_that_is_none(tmp_path, text, said):
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
-
-
-def agent(*args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "outlast_agent", *args],
-        capture_output=True, text=True, timeout=30, check=False, env=dict(os.environ),
-    )  # fmt: skip
-
-
-def status(root: Path) -> dict:
-    path = root / "status.json"
-    return json.loads(path.read_bytes()) if path.exists() else {"phase": "", "detail": ""}
 
 
 def test_a_missing_package_is_told_in_one_line():

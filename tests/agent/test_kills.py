@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import random
-import sys
 import time
 
 import pytest
 
-from agent.daemon_kit import JOB, TRAIN, cluster, until
-from agent.test_daemon import STEPS, assert_finished
+from agent.daemon_kit import JOB, assert_finished, cluster, train, until
 from outlast_agent import layout, records
 
 
@@ -17,10 +15,6 @@ from outlast_agent import layout, records
 def world(tmp_path):
     with cluster(tmp_path) as made:
         yield made
-
-
-def train(world, pause: float = 0.02) -> list[str]:
-    return [sys.executable, world.script(TRAIN), str(STEPS), str(pause)]
 
 
 @pytest.mark.parametrize(
