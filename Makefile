@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml
 	@touch $(STAMP)
 
 demo: $(STAMP) ## train, lose the machine four times, end with the same bits
-	$(BIN)/outlast demo
+	$(BIN)/outlast demo --json bench/out/demo.json
 
 test: $(STAMP) ## everything that runs without root or a container engine
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -35,8 +35,9 @@ N ?= 20
 soak: $(STAMP) ## N random eviction points, each compared with the uninterrupted run
 	$(BIN)/python bench/soak.py --points $(N)
 
-bench: $(STAMP) ## the figures of the README, as JSON in bench/out/
-	$(BIN)/python bench/overhead.py
+PAIRS ?= 20
+bench: $(STAMP) ## what the callback costs, as JSON in bench/out/
+	$(BIN)/python bench/overhead.py --pairs $(PAIRS)
 
 test-exactness: $(STAMP) ## all scripts x all stop points (an hour; EXACTNESS_SHARE=1/10 for a part)
 	$(BIN)/python -m pytest -m exhaustive -n 2 --dist load tests/trainer/exactness
