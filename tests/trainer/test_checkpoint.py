@@ -229,6 +229,16 @@ def test_a_save_that_fails_is_told_once_and_the_next_tries_again(tmp_path):
     assert newest(tmp_path / "scratch")[0].step == 3
 
 
+def test_a_save_that_fails_at_its_very_end_leaves_nothing(tmp_path):
+    notes: list[Note] = []
+    writer = Writer(tmp_path, job="test", attempt=1, on_note=notes.append)
+    (tmp_path / "checkpoints").write_text("in the way")
+    writer.submit(Save(1, "cadence", None, {"w": np.ones(10)}))
+    assert not writer.flush(10)
+    assert len(notes) == 1
+    assert [path for path in (tmp_path / "objects").rglob("*") if path.is_file()] == []
+
+
 def test_a_newer_save_replaces_one_that_has_not_begun(tmp_path):
     writer = Writer(tmp_path, job="test", attempt=1)
     released = []

@@ -109,6 +109,18 @@ def test_a_file_that_changes_while_it_is_read_is_never_saved_torn(saver, folder)
     assert saver.save(2)
 
 
+@pytest.mark.parametrize("keep", [0, 100])
+def test_a_file_that_shrinks_or_goes_meanwhile_is_never_saved_torn(saver, folder, keep):
+    path = folder / "old"
+    path.write_bytes(noise(5 * MB))
+    long_ago = time.time() - 100
+    os.utime(path, (long_ago, long_ago))
+    change = path.unlink if keep == 0 else lambda: os.truncate(path, keep)
+    assert not saver.save(1, then=change)
+    assert not list(saver.scratch.rglob("objects/*/*"))
+    assert saver.save(2)
+
+
 def test_unchanged_files_are_not_read_again(saver, folder, monkeypatch):
     for name in "abc":
         (folder / name).write_bytes(noise(3 * MB))

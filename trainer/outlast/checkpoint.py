@@ -147,7 +147,7 @@ def read_manifest(root: Path, id_: CheckpointId) -> Manifest:
     """The manifest of ``id_``. Raises DamagedError if it is gone, ManifestError, OSError."""
     try:
         data = _read(root / id_.key, MAX_MANIFEST_BYTES)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise DamagedError(f"its manifest {id_.key} is gone") from error
     return parse_manifest(data, name=str(id_))
 

@@ -58,8 +58,17 @@ class Written:
     objects: tuple[ObjectRef, ...]
     index: Mapping[Content, Placed]
     """Where each run of bytes lies, for the next save to point at."""
-    bytes_written: int
-    """Bytes of the objects that were not there yet."""
+    created: tuple[ObjectRef, ...]
+    """The objects that were not there yet: to be removed if the save fails after all."""
+
+    @property
+    def bytes_written(self) -> int:
+        """Of the objects that were not there yet."""
+        return sum(ref.size for ref in self.created)
+
+
+class OutputChangedError(OSError):
+    """An output file did not stay as it was while it was saved."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,7 @@ class ObjectWriter:
         self._folder = root / "objects" / f"{attempt:06d}"
         self._there: dict[ObjectRef, bool] = {}
         self._index: dict[Content, Placed] = {}
-        self._bytes_written = 0
+        self._created: list[ObjectRef] = []
         self._unsettled: deque[tuple[BinaryIO, Path, Path]] = deque()
 
     def write(self, arrays: Iterable[tuple[str, Any]], files: Iterable[FileSource] = ()) -> Written:
@@ -125,8 +134,9 @@ class ObjectWriter:
         make_folder(self._folder, fsync=self._fsync)
         try:
             return self._write(arrays, files)
-        finally:
-            self._give_up()  # nothing is left, unless it failed
+        except BaseException:
+            self._give_up()
+            raise
 
     def _write(self, arrays: Iterable[tuple[str, Any]], files: Iterable[FileSource]) -> Written:
         told_arrays: list[tuple[tuple[str, str, tuple[int, ...]], list[_Chunk]]] = []
@@ -135,7 +145,7 @@ class ObjectWriter:
         self._pack((chunk for _, chunks in told_files for chunk in chunks), raw=True)
         while self._unsettled:
             self._settle()
-        if self._bytes_written and self._fsync:
+        if self._created and self._fsync:
             fsync_folder(self._folder)
         objects: dict[ObjectRef, int] = {}
 
@@ -157,7 +167,7 @@ class ObjectWriter:
             ),
             objects=tuple(objects),
             index=self._index,
-            bytes_written=self._bytes_written,
+            created=tuple(self._created),
         )
 
     def _array_chunks(
@@ -257,7 +267,7 @@ class ObjectWriter:
         if len(self._unsettled) > _UNSETTLED:
             self._settle()
         self._there[ref] = True
-        self._bytes_written += ref.size
+        self._created.append(ref)
         return ref
 
     def _settle(self) -> None:
@@ -275,6 +285,14 @@ class ObjectWriter:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
         self._unsettled.clear()
+        remove(self._root, self._created)
+
+
+def remove(root: Path, refs: Iterable[ObjectRef]) -> None:
+    """Remove objects, as far as that is possible."""
+    for ref in refs:
+        with contextlib.suppress(OSError):
+            (root / ref.key).unlink(missing_ok=True)
 
 
 class _Group:

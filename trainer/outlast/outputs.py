@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from outlast.checkpoint import Objects
 from outlast.manifest import Manifest, OutputFile, Piece, checked_path
-from outlast.objects import FILE_CHUNK, Content, FileSource, Written
+from outlast.objects import FILE_CHUNK, Content, FileSource, OutputChangedError, Written
 
 _SMALL = 1 << 20
 _IN_MEMORY = 64 << 20
@@ -53,26 +53,29 @@ class Outputs:
         written in the last seconds, which may be being written to again in a moment, are copied
         beside; the rest is read later and checked not to have changed. Raises OSError.
         """
-        known, stamps, spooled = self._known, dict[str, Stamp](), list[Path]()
-        in_memory = 0
+        now, room = time.time(), _IN_MEMORY
+        stamps, spooled = dict[str, Stamp](), list[Path]()
         sources: list[FileSource] = []
-        now = time.time()
         try:
             for path, found, open_file in walk(self.folder):
-                stamp = _stamp(found)
+                stamp, size = _stamp(found), found.st_size
+                known, contents = self._known.get(path), None
+                try:
+                    if known is not None and known[0] == stamp:
+                        contents, read = known[1], _later(self.folder, path, stamp)
+                    elif size <= min(_SMALL, room):
+                        room -= size
+                        read = _from_memory(path, open_file(), size)
+                    elif still or now - found.st_mtime > _SETTLED:
+                        read = _later(self.folder, path, stamp)
+                    else:
+                        spooled.append(self._spool / f".outputs.{secrets.token_hex(6)}.tmp")
+                        read = _from_copy(path, open_file(), spooled[-1])
+                except FileNotFoundError:
+                    continue  # a temporary file, gone since it was listed
                 if now - max(found.st_mtime, found.st_ctime) > _RACY:
                     stamps[path] = stamp
-                contents, read = None, _later(self.folder, path, stamp)
-                if path in known and known[path][0] == stamp:
-                    contents = known[path][1]
-                elif found.st_size <= _SMALL and in_memory + found.st_size <= _IN_MEMORY:
-                    in_memory += found.st_size
-                    read = _from_memory(path, open_file(), found.st_size)
-                elif not still and now - found.st_mtime < _SETTLED:
-                    copy = self._spool / f".outputs.{secrets.token_hex(6)}.tmp"
-                    spooled.append(copy)
-                    read = _from_copy(open_file(), copy)
-                sources.append(FileSource(path, found.st_size, read, contents))
+                sources.append(FileSource(path, size, read, contents))
         except BaseException:
             _remove(spooled)
             raise
@@ -142,33 +145,45 @@ def _stamp(found: os.stat_result) -> Stamp:
 def _from_memory(path: str, descriptor: int, size: int) -> Callable[[int, int], bytes]:
     with open(descriptor, "rb") as file:
         data = file.read(size)
-    if len(data) < size:
-        raise OSError(f"output {path} was cut while it was read")
-    return lambda offset, length: data[offset : offset + length]
+
+    def read(offset: int, length: int) -> bytes:
+        return _whole(path, data[offset : offset + length], length)
+
+    return read
 
 
-def _from_copy(descriptor: int, copy: Path) -> Callable[[int, int], bytes]:
+def _from_copy(path: str, descriptor: int, copy: Path) -> Callable[[int, int], bytes]:
     with open(descriptor, "rb") as file, copy.open("xb") as target:
         shutil.copyfileobj(file, target, FILE_CHUNK)
 
     def read(offset: int, length: int) -> bytes:
         with copy.open("rb") as file:
             file.seek(offset)
-            return file.read(length)
+            return _whole(path, file.read(length), length)
 
     return read
 
 
 def _later(folder: Path, path: str, stamp: Stamp) -> Callable[[int, int], bytes]:
     def read(offset: int, length: int) -> bytes:
-        with (folder / path).open("rb") as file:
-            file.seek(offset)
-            data = file.read(length)
-            if _stamp(os.fstat(file.fileno())) != stamp or len(data) < length:
-                raise OSError(f"output {path} changed while it was saved")
-        return data
+        try:
+            with (folder / path).open("rb") as file:
+                file.seek(offset)
+                data = file.read(length)
+                unchanged = _stamp(os.fstat(file.fileno())) == stamp
+        except FileNotFoundError:
+            unchanged, data = False, b""
+        if not unchanged:
+            raise OutputChangedError(f"output {path} changed meanwhile")
+        return _whole(path, data, length)
 
     return read
+
+
+def _whole(path: str, data: bytes, length: int) -> bytes:
+    if len(data) < length:
+        raise OutputChangedError(f"output {path} was cut meanwhile")
+    return data
 
 
 def _remove(paths: Sequence[Path]) -> None:

@@ -86,6 +86,7 @@ class Parts:
 
     def __init__(self, scratch: Path, attempt: int, world_size: int) -> None:
         self._scratch, self._attempt, self._world_size = scratch, attempt, world_size
+        self._forgotten: set[ObjectRef] = set()
 
     def put(self, manifest: Manifest, *, fsync: bool) -> None:
         """Leave a rank's part for rank 0. Raises OSError."""
@@ -117,10 +118,18 @@ class Parts:
 
     def _forget_before(self, id_: CheckpointId) -> None:
         # Rank 0 passes over a save when a newer one comes; the others make all.
-        if self._world_size > 1:
-            for path in (self._scratch / "parts").glob(f"{self._attempt:06d}-*.json"):
-                if path.name < str(id_):
-                    path.unlink(missing_ok=True)
+        if self._world_size == 1:
+            return
+        for path in (self._scratch / "parts").glob(f"{self._attempt:06d}-*.json"):
+            name = path.stem.rpartition("-")[0]
+            if name < str(id_):
+                self._forgotten.update(parse_manifest(path.read_bytes(), name=name).objects)
+                path.unlink(missing_ok=True)
+
+    def forgotten(self) -> set[ObjectRef]:
+        """Objects of parts that no checkpoint took up, told once."""
+        told, self._forgotten = self._forgotten, set()
+        return told
 
     def _path(self, id_: CheckpointId, rank: int) -> Path:
         return self._scratch / "parts" / f"{id_}-{rank}.json"

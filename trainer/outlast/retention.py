@@ -51,8 +51,9 @@ class Retention:
         self._latest: deque[frozenset[ObjectRef]] = deque(maxlen=3)
         self._unnamed: set[ObjectRef] = set()
 
-    def added(self, manifest: Manifest) -> None:
-        """A checkpoint became whole."""
+    def added(self, manifest: Manifest, unnamed: Iterable[ObjectRef] = ()) -> None:
+        """A checkpoint became whole; ``unnamed`` objects were written for none."""
+        self._unnamed.update(unnamed)
         self._unnamed |= self._refs.pop(manifest.id, frozenset())
         self._refs[manifest.id] = frozenset(manifest.objects)
         self._latest.append(self._refs[manifest.id])
@@ -87,12 +88,16 @@ class Retention:
             (self._scratch / ref.key).unlink(missing_ok=True)
             self._unnamed.discard(ref)
 
+    def named(self, id_: CheckpointId) -> frozenset[ObjectRef]:
+        """The objects that the manifest of ``id_`` names, as it lies there. Raises OSError."""
+        try:
+            return frozenset(read_manifest(self._scratch, id_).objects)
+        except (ManifestError, DamagedError):
+            return frozenset()  # the sweep at the next start finds its objects
+
     def _refs_of(self, id_: CheckpointId) -> frozenset[ObjectRef]:
         if id_ not in self._refs:
-            try:
-                self._refs[id_] = frozenset(read_manifest(self._scratch, id_).objects)
-            except (ManifestError, DamagedError):
-                self._refs[id_] = frozenset()  # the sweep at the next start finds its objects
+            self._refs[id_] = self.named(id_)
         return self._refs[id_]
 
 

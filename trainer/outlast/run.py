@@ -159,7 +159,7 @@ class Run:
     def step_end(self, step: int, steps: int = 1) -> None:
         """``steps`` batches are done; ``step`` counts them over the whole job."""
         now = self._monotonic()
-        self._steps.end(now, step, steps)
+        self._steps.end(now, int(step), steps)
         if self._progress.phase == "tracing":
             self._progress = replace(self._progress, phase="training")
         if self.environment.world_size > 1:
@@ -182,10 +182,13 @@ class Run:
         metrics: Mapping[str, float] | None = None,
     ) -> None:
         """What a person wants to see: epochs from 1, the latest metrics."""
-        changes: dict[str, Any] = {"epoch": epoch, "epochs": epochs}
+        changes: dict[str, Any] = {}
+        if epoch is not None:
+            changes["epoch"] = int(epoch)  # numpy's numbers are not JSON
+        if epochs is not None:
+            changes["epochs"] = int(epochs)
         if metrics is not None:
             changes["metrics"] = finite(metrics)
-        changes = {name: value for name, value in changes.items() if value is not None}
         self._progress = replace(self._progress, **changes)
 
     def note(self, level: Literal["info", "warning", "error"], code: str, text: str) -> None:

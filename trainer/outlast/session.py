@@ -58,6 +58,7 @@ class Session:
         """
         self._run = Run.current(folder=folder, outputs=outputs, every=every)
         self._tracked: dict[str, Tracked] = {}
+        self._metrics: dict[str, float] = {}
         self._told_nan = False
         loaded = self._run.resumed
         saved = {} if loaded is None else loaded.state
@@ -155,8 +156,8 @@ class Session:
             self._run.note(
                 "warning", "loss-not-finite", f"{bad} is not finite after step {self.steps_done}."
             )
-        if values:
-            self._run.describe(metrics=values)
+        self._metrics.update(values)
+        self._run.describe(metrics=self._metrics)
 
     def finish(self) -> None:
         """Nothing is left to train: save the end, so that running again returns at once."""
@@ -192,7 +193,8 @@ class Session:
             "generators": read_generators(),
             "tracked": {name: thing.capture() for name, thing in self._tracked.items()},
         }
-        return Snapshot(self.steps_done, state, {n: _copied(a) for n, a in self.arrays.items()})
+        arrays = {name: _copied(array) for name, array in self.arrays.items()}
+        return Snapshot(self.steps_done, state, arrays, dict(self._metrics))
 
 
 def _copied(value: Any) -> Any:

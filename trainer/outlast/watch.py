@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from outlast.control import say
 from outlast.notice import FILE, Notice, read_notice
 
 TICK = 0.05
@@ -40,6 +41,7 @@ class Ticker:
     def __init__(self, tick: Callable[[], None]) -> None:
         self._tick = tick
         self._closed = threading.Event()
+        self._told = False
         self._thread = threading.Thread(target=self._work, name="outlast-watch", daemon=True)
         self._thread.start()
 
@@ -51,4 +53,10 @@ class Ticker:
 
     def _work(self) -> None:
         while not self._closed.wait(TICK):
-            self._tick()
+            try:
+                self._tick()
+            except Exception as error:
+                # A fault here must not leave the program deaf to its notice.
+                if not self._told:
+                    self._told = True
+                    say(f"watching for a notice failed, and goes on: {error!r}")

@@ -22,8 +22,16 @@ import xxhash
 
 from outlast.checkpoint import Arrays
 from outlast.durable import make_folder, replace_file
-from outlast.manifest import Manifest, Part, dump_manifest
-from outlast.objects import Content, FileSource, ObjectWriter, Placed, Written
+from outlast.manifest import CheckpointId, Manifest, Part, dump_manifest
+from outlast.objects import (
+    Content,
+    FileSource,
+    ObjectWriter,
+    OutputChangedError,
+    Placed,
+    Written,
+    remove,
+)
 from outlast.progress import Note
 from outlast.ranks import Parts
 from outlast.retention import Retention
@@ -144,7 +152,7 @@ class Writer:
         if code not in self._told:
             self._told.add(code)
             text = (
-                f"saving step {step} below {self._scratch} failed: {error}. {advice} "
+                f"saving step {step} below {self._scratch} failed: {error}.{advice} "
                 "Training goes on; the next save tries again."
             )
             self._on_note(Note("error", code, text))
@@ -192,6 +200,21 @@ class Writer:
             written = objects.write(save.arrays.items(), save.files)
         finally:
             self._buffer = objects.buffer
+        try:
+            self._complete(save, written)
+        except BaseException:
+            # The manifest may be in place already, and only its folder not be written out.
+            named = self._retention.named(CheckpointId(self._attempt, save.step))
+            remove(self._scratch, set(written.created) - named)
+            raise
+        self._index = written.index
+        self.saved = Saved(save.step, save.kind, time.monotonic() - started, written.bytes_written)
+        if not self._rank:
+            with suppress(OSError):  # what cannot be removed now can be after the next save
+                self._retention.apply()
+        return written
+
+    def _complete(self, save: Save, written: Written) -> None:
         manifest = Manifest(
             job=self._job,
             attempt=self._attempt,
@@ -212,20 +235,16 @@ class Writer:
             path = self._scratch / manifest.id.key
             make_folder(path.parent, fsync=save.fsync)
             replace_file(path, dump_manifest(manifest), fsync=save.fsync)
-            self._retention.added(manifest)
-        self._index = written.index
-        self.saved = Saved(save.step, save.kind, time.monotonic() - started, written.bytes_written)
-        if not self._rank:
-            with suppress(OSError):  # what cannot be removed now can be after the next save
-                self._retention.apply()
-        return written
+            self._retention.added(manifest, self._parts.forgotten())
 
 
 def _advice(error: OSError) -> tuple[str, str]:
+    if isinstance(error, OutputChangedError):
+        return "outputs-changed", ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "scratch-full", "Make room there, or give the job more disk."
+        return "scratch-full", " Make room there, or give the job more disk."
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return "scratch-read-only", "Make the folder writable for this process."
+        return "scratch-read-only", " Make the folder writable for this process."
     if error.errno == errno.ENOMEM:
-        return "save-memory", "Give the job more memory."
-    return "scratch-failed", "Check the disk."
+        return "save-memory", " Give the job more memory."
+    return "scratch-failed", " Check the disk."
