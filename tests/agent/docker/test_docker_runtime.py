@@ -1,4 +1,4 @@
-"""The Docker runtime on a real engine, with an image pulled from a real registry."""
+"""The Docker runtime on a real engine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from outlast_agent.runtimes.base import CannotStartError, Exit, Running, TryAgai
 from outlast_agent.runtimes.docker import DockerRuntime
 from outlast_agent.spec import ResourceSpec
 
-pytestmark = pytest.mark.needs("docker", "registry", "sklearn-image")
+pytestmark = pytest.mark.needs("docker", "sklearn-image")
 
 Starter = Callable[..., tuple[Running, Work]]
 
@@ -67,42 +67,6 @@ def wait_for(what: Callable[[], bool]) -> None:
     while not what():
         assert time.monotonic() < limit
         time.sleep(0.02)
-
-
-def test_a_tag_becomes_its_digest_and_stays_it(
-    runtime: DockerRuntime, engine: docker.DockerClient, small_image: str
-) -> None:
-    digest = runtime.prepare(small_image)
-    assert digest is not None
-    assert digest.startswith(small_image.removesuffix(":1") + "@sha256:")
-    assert runtime.prepare(digest) == digest
-    engine.images.remove(small_image, force=True)  # with its last name it goes
-    assert engine.images.list(name=digest.split("@", maxsplit=1)[0]) == []
-    assert runtime.prepare(digest) == digest  # pulled again
-
-
-@pytest.mark.parametrize(
-    ("reference", "message"),
-    [
-        (None, "names no image"),
-        ("{registry}/outlast/empty:2", "cannot be pulled.*manifest unknown.*correct `image:`"),
-        ("{registry}/other:1", "cannot be pulled.*correct `image:`"),
-        ("Not An Image", "invalid reference format"),
-    ],
-)
-def test_an_image_that_does_not_exist_is_told(
-    runtime: DockerRuntime, small_image: str, reference: str | None, message: str
-) -> None:
-    image = reference and reference.format(registry=small_image.split("/", maxsplit=1)[0])
-    with pytest.raises(CannotStartError, match=message) as caught:
-        runtime.prepare(image)
-    assert caught.value.cause == "image"
-    assert "\n" not in str(caught.value)
-
-
-def test_a_registry_that_does_not_answer_may_answer_later(runtime: DockerRuntime) -> None:
-    with pytest.raises(TryAgainError, match=r"cannot be pulled now.*connection refused"):
-        runtime.prepare("127.0.0.1:9/outlast:1")
 
 
 def test_an_engine_that_does_not_answer(
