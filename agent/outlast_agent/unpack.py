@@ -6,15 +6,21 @@ their later releases only, so what it promises is checked here for all.
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import stat
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 MAX_FILES = 2_000_000
 _CHUNK = 1 << 20
+_DAMAGE = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError,
+    ValueError,
+)  # fmt: skip
 
 
 class UnpackError(Exception):
@@ -34,7 +40,9 @@ def unpack(archive: Path, folder: Path, *, limit: int) -> None:
             _unzip(archive, folder, limit)
         else:
             _untar(archive, folder, limit)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, RuntimeError, ValueError) as error:
+    except (*_DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's; gzip and bzip2 tell damage by an OSError without a number
         why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
         raise UnpackError(f"{archive.name} cannot be unpacked: {why}") from error
 
@@ -61,8 +69,14 @@ def _untar(archive: Path, folder: Path, limit: int) -> None:
                 _make_room(target, archive)
                 target.symlink_to(member.linkname)
             elif member.islnk():
+                source_path = _inside(folder, member.linkname, archive)
+                if not source_path.is_file() or source_path.is_symlink():
+                    # A symbolic link that is also in another folder leads elsewhere from there.
+                    raise UnpackError(
+                        f"{archive.name} holds {member.name!r:.200}, a hard link to no file"
+                    )
                 _make_room(target, archive)
-                target.hardlink_to(_inside(folder, member.linkname, archive))
+                target.hardlink_to(source_path)
             else:
                 raise UnpackError(
                     f"{archive.name} holds {member.name!r:.200}, which is no file, folder or link"

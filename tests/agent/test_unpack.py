@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import random
 import stat
 import tarfile
 import zipfile
@@ -108,3 +110,29 @@ def test_damage_is_told(tmp_path):
     archive.write_bytes(b"nonsense")
     with pytest.raises(UnpackError):
         unpack(archive, tmp_path / "out2", limit=MB)
+
+
+@pytest.mark.parametrize("form", ["gz", "bz2", "xz", "zip"])
+def test_damage_in_the_middle_is_told_too(tmp_path, form):
+    content = random.Random(1).randbytes(20_000)
+    path = tmp_path / f"a.{form}"
+    if form == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("x", content)
+    else:
+        tar(path, ("x", content, {}), mode=f"w:{form}")
+    whole = path.read_bytes()
+    for place in range(100, len(whole) - 100, 997):
+        path.write_bytes(whole[:place] + bytes(40) + whole[place + 40 :])
+        with contextlib.suppress(UnpackError):  # some damage nobody can see in a tar
+            unpack(path, tmp_path / f"out{place}", limit=MB)
+
+
+def test_a_hard_link_to_a_link_would_lead_out_from_elsewhere(tmp_path):
+    archive = tar(
+        tmp_path / "a.tar",
+        ("a/b/up", None, {"type": tarfile.SYMTYPE, "linkname": "../../x"}),
+        ("top", None, {"type": tarfile.LNKTYPE, "linkname": "a/b/up"}),
+    )
+    with pytest.raises(UnpackError, match="a hard link to no file"):
+        unpack(archive, tmp_path / "out", limit=MB)
