@@ -77,7 +77,7 @@ def check_steps(scenario: Scenario, pieces: Sequence[Attempt]) -> None:
 
 
 def check_sane(whole: Attempt, pieces: Sequence[Attempt]) -> None:
-    """Not exact, and said so: then as many batches in each epoch, and losses that are finite."""
+    """Not exact, and said so: as many batches in each epoch, of the same samples, finite losses."""
     __tracebackhide__ = True
     expected = {(e["fit"], e["epoch"], e["batch"]) for e in whole.events("batch")}
     seen = [
@@ -85,6 +85,10 @@ def check_sane(whole: Attempt, pieces: Sequence[Attempt]) -> None:
     ]
     assert set(seen) == expected
     assert len(seen) - len(expected) < len(pieces), "batches were repeated after a notice"
+    expected_samples = {event["logs"].get("seen") for event in whole.events("epoch")}
     for attempt in pieces:
+        for event in attempt.events("epoch"):
+            same = len(expected_samples) > 1 or event["logs"].get("seen") in expected_samples
+            assert same, f"epoch {event['epoch']} saw a sample twice, or never\n{attempt.done.log}"
         for event in attempt.events("batch", "epoch"):
             assert all(math.isfinite(float.fromhex(v)) for v in event["logs"].values()), event

@@ -109,6 +109,11 @@ TOLD = (
     _told("training.stateful_random_step", "random-step"),
     _maybe("training.lambda_callback", "callback-state"),
 )
+# Nobody can compare two runs of these, but each epoch has to see every sample once.
+UNSEEDED = (
+    Scenario("data.arrays_unseeded", seeded=False, comparable=False),
+    Scenario("data.pydataset_unseeded", seeded=False, comparable=False),
+)
 TRAINING = (
     Scenario("training.functional"),
     Scenario("training.subclassed"),
@@ -160,4 +165,4 @@ PHASES = (
     Scenario("training.long_step", told=frozenset({"py-function"})),
     Scenario("training.long_execution", (Fit(3, _batches(999)),), frozenset({"py-function"})),
 )
-EVERYTHING = (*DATA, *ARRAYS, *TOLD, *TRAINING, *CALLBACKS, *FILES)
+EVERYTHING = (*DATA, *ARRAYS, *TOLD, *UNSEEDED, *TRAINING, *CALLBACKS, *FILES)

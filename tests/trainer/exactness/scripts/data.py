@@ -455,3 +455,15 @@ def unseeded(resume: Resume) -> Trained:
     """No seed anywhere: every process shuffles differently."""
     data = _slices().shuffle(SAMPLES).batch(BATCH)
     return _fit(resume, data)
+
+
+def arrays_unseeded(resume: Resume) -> Trained:
+    """The same, as most people write it; which samples an epoch sees must not depend on a stop."""
+    x, y = samples()
+    model = compiled()
+    history = model.fit(x, y, batch_size=BATCH, epochs=3, verbose=0, callbacks=[*resume])
+    return Trained([model], [history], x[:8])
+
+
+def pydataset_unseeded(resume: Resume) -> Trained:
+    return _fit(resume, Batches())

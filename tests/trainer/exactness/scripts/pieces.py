@@ -52,15 +52,34 @@ class Order(keras.metrics.Metric):
         self.value = self.add_weight(shape=(), initializer="zeros", name="value")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        # Whole numbers below 2 ** 24, so float32 is exact.
-        numbers = keras.ops.reshape(keras.ops.cast(y_true, "float32"), (-1,))
-        numbers = keras.ops.floor(keras.ops.abs(numbers) * 512)
+        numbers = whole_numbers(y_true)
         places = keras.ops.arange(1, keras.ops.shape(numbers)[0] + 1, dtype="float32")
         batch = keras.ops.sum(numbers * places)
         self.value.assign(keras.ops.mod(self.value * 31 + batch, 8191))
 
     def result(self) -> Any:
         return self.value * 1.0  # a tensor, also under a distribution strategy
+
+
+@keras.saving.register_keras_serializable("outlast_tests")
+class Seen(keras.metrics.Metric):
+    """The sum of the targets seen since the epoch began, in whole numbers, in whatever order."""
+
+    def __init__(self, name: str = "seen", **options: Any) -> None:
+        super().__init__(name=name, **options)
+        self.value = self.add_weight(shape=(), initializer="zeros", name="value")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        self.value.assign_add(keras.ops.sum(whole_numbers(y_true)))
+
+    def result(self) -> Any:
+        return self.value * 1.0
+
+
+def whole_numbers(targets: Any) -> Any:
+    """Targets as whole numbers of float32, small enough that their sums are exact."""
+    numbers = keras.ops.reshape(keras.ops.cast(targets, "float32"), (-1,))
+    return keras.ops.floor(keras.ops.abs(numbers) * 512)
 
 
 def tiny() -> Any:
@@ -78,6 +97,6 @@ def tiny() -> Any:
 def compiled(model: Any = None, optimizer: Any = None, **options: Any) -> Any:
     """``model`` (or :func:`tiny`) ready to train."""
     model = tiny() if model is None else model
-    options = {"loss": "mse", "metrics": [Order()], **options}
+    options = {"loss": "mse", "metrics": [Order(), Seen()], **options}
     model.compile(optimizer or keras.optimizers.SGD(0.05, momentum=0.9), **options)
     return model
