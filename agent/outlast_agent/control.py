@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from outlast.progress import (
@@ -21,6 +22,8 @@ MAX_NOTES = 200
 """Of one attempt; what comes after is not told on."""
 _MAX_BYTES = 1 << 20
 _MAX_TEXT = 2000
+_MAX_NUMBER = 10**15
+"""Steps, bytes and seconds stay far below it."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,10 @@ class Control:
         progress = end = None
         try:
             self._announced = self._announced or read_announcement(self._folder) is not None
-            progress = read_progress(self._folder)
-            end = read_end(self._folder)
+            progress = _checked(read_progress(self._folder))
+            end = _checked_end(read_end(self._folder))
         except (OSError, ValueError) as error:
-            problem = f"the program wrote what cannot be read: {error}"[:_MAX_TEXT]
+            problem = _plain(f"the program wrote what cannot be read: {error}")[:_MAX_TEXT]
         return Said(self._announced, progress, end, self._notes(), problem)
 
     def _notes(self) -> tuple[Note, ...]:
@@ -82,4 +85,27 @@ def _note(line: bytes) -> Note | None:
         return None
     if level not in ("info", "warning", "error"):
         return None
-    return Note(level, str(code)[:100], str(text)[:_MAX_TEXT])
+    return Note(level, _plain(str(code))[:100], _plain(str(text))[:_MAX_TEXT])
+
+
+def _checked(progress: Progress | None) -> Progress | None:
+    """``progress``, if a record can hold it. Raises ValueError."""
+    if progress is None:
+        return None
+    for field in fields(progress):
+        number = getattr(progress, field.name)
+        if isinstance(number, int | float) and not abs(number) <= _MAX_NUMBER:
+            raise ValueError(f"{field.name} is out of range")
+    metrics = {_plain(k): number for k, number in progress.metrics.items() if math.isfinite(number)}
+    return replace(progress, metrics=metrics)
+
+
+def _checked_end(end: End | None) -> End | None:
+    if end is not None and end.step > _MAX_NUMBER:
+        raise ValueError("the last step is out of range")
+    return end
+
+
+def _plain(text: str) -> str:
+    """``text`` without halves of characters, which JSON may hold and UTF-8 may not."""
+    return text.encode(errors="replace").decode()

@@ -208,6 +208,28 @@ def test_notes_are_bounded_and_checked(tmp_path):
     assert Control(tmp_path).read().notes == ()
 
 
+def test_what_the_program_says_always_fits_a_record(tmp_path):
+    """A beat or an event that cannot be written would end the daemon, again and again."""
+    notes = '{"level": "info", "code": "\\ud800", "text": "half \\udc00 a character"}\n'
+    (tmp_path / "notes.jsonl").write_text(notes)
+    metrics = '{"loss": NaN, "peak": Infinity, "mae": 0.5, "\\ud800": 1}'
+    (tmp_path / "progress.json").write_text(f'{{"step": 4, "metrics": {metrics}}}')
+    said = Control(tmp_path).read()
+    assert [note.text for note in said.notes] == ["half ? a character"]
+    assert said.progress.metrics == {"mae": 0.5, "?": 1.0}
+    event = records.Event(source="library", kind=said.notes[0].code, text=said.notes[0].text)
+    assert records.load(records.Event, records.dump(event), key="k") == event
+    huge = "1" + "0" * 400
+    for value in (f'"save_bytes": {huge}', '"step_seconds": Infinity', '"save_seconds": NaN'):
+        (tmp_path / "progress.json").write_text(f'{{"step": 4, {value}}}')
+        said = Control(tmp_path).read()
+        assert said.progress is None
+        assert "out of range" in said.problem
+    (tmp_path / "progress.json").unlink()
+    (tmp_path / "end.json").write_text(f'{{"outcome": "finished", "step": {huge}}}')
+    assert "out of range" in Control(tmp_path).read().problem
+
+
 # Life --------------------------------------------------------------------------------------------
 
 

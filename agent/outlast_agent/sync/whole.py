@@ -111,6 +111,8 @@ class Scratch:
         lineage = self._lineage
         parent = lineage.parent
         allowed = set(parent.objects) if parent else set()
+        if not manifest.kind.isidentifier() or not manifest.kind.isascii():
+            raise ManifestError(f"it calls its kind {manifest.kind!r:.80}")
         if manifest.job != lineage.job:
             raise ManifestError(f"it is of job {manifest.job!r:.80}")
         if manifest.parent != (str(parent.id) if parent else None):
