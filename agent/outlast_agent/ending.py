@@ -97,7 +97,9 @@ def _upload_outputs(context: Context, surely: Surely, attempt: Attempt, teller: 
     with ThreadPoolExecutor(CARRIERS, thread_name_prefix="outputs") as pool:
         futures: deque[Future[None]] = deque()
         for path, found, opened in walk(folder):
-            key = layout.output(context.spec.job, attempt.number, quote(path, safe=_PLAIN))
+            key = layout.output(
+                context.spec.job, attempt.number, quote(os.fsencode(path), safe=_PLAIN)
+            )
             try:
                 check_key(key, operation="create")
             except RefusedError as error:

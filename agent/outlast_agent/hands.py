@@ -121,8 +121,11 @@ class Hands:
         except CannotSetUpError as error:
             self.teller.tell("setup-failed", str(error), level="error")
             self._post(events.NotReady(error.ending, time.monotonic()))
-        except OSError as error:
-            ending = _disk_ending(error)
+        except (OSError, StoreError) as error:
+            if isinstance(error, StoreError):  # what is there is too long to be what it should be
+                ending = Ending("setup-failed", "error", str(error))
+            else:
+                ending = _disk_ending(error)
             self.teller.tell("setup-failed", ending.message, level="error")
             self._post(events.NotReady(ending, time.monotonic()))
         else:

@@ -19,6 +19,7 @@ from outlast_agent.outcome import Ending
 from outlast_agent.runtimes.base import CannotStartError, TryAgainError
 from outlast_agent.spec import InputSpec
 from outlast_agent.stores.base import NotFoundError, RefusedError, StoreError
+from outlast_agent.stores.keys import check_key
 from outlast_agent.stores.open import open_store
 from outlast_agent.surely import StoppedError, Surely
 from outlast_agent.unpack import UnpackError, unpack
@@ -161,6 +162,7 @@ class SetUp:
             if not entries:
                 raise NotFoundError("nothing is below it")
         for key in entries:
+            check_key(key, operation="fetch")  # a refusal that no waiting lifts
             target = folder.joinpath(*key.split("/")[-1 if key == name else 1 :])
             target.parent.mkdir(parents=True, exist_ok=True)
             surely.do(lambda key=key, target=target: store.fetch(key, target))  # type: ignore[misc]

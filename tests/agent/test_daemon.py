@@ -185,6 +185,17 @@ def test_a_missing_package_is_told_in_one_line():
     assert done.stderr == "outlast-agent: it needs pydantic: pip install 'outlast[agent]'\n"
 
 
+def test_an_output_whose_name_is_no_text_is_kept_too(world):
+    script = """
+        import os
+        folder = os.fsencode(os.environ["OUTLAST_OUTPUTS"])
+        for name in (b"caf\\xc3\\xa9", b"odd\\xff"):
+            open(folder + b"/" + name, "w").close()
+    """
+    assert world.launch(1, [sys.executable, world.script(script)]).wait() == 0
+    assert world.outputs(1) == {"caf%C3%A9": b"", "odd%FF": b""}
+
+
 def test_told_to_end_it_leaves_the_command_to_the_next_daemon(world):
     vm = world.launch(1, train(world, pause=0.05))
     until(lambda: vm.step() > 5)

@@ -181,3 +181,13 @@ def test_an_input_that_is_no_archive(make, tmp_path):
     cause, text = failure(make(inputs=(source,)))
     assert cause == "input"
     assert "cannot be unpacked" in text
+
+
+@pytest.mark.parametrize("name", ["caf\u00e9.csv", "back\\slash"])
+def test_an_input_whose_name_does_not_fit_is_told_at_once(make, tmp_path, name):
+    (tmp_path / "datasets/all").mkdir(parents=True)
+    (tmp_path / "datasets/all" / name).write_bytes(b"x")
+    source = InputSpec(source=f"file://{tmp_path}/datasets/all/", to="/x")
+    cause, text = failure(make(inputs=(source,)))
+    assert cause == "input"
+    assert "only printable ASCII" in text

@@ -27,7 +27,7 @@ from outlast.manifest import (
     parse_manifest,
 )
 from outlast_agent import layout
-from outlast_agent.stores.base import NotFoundError, Store
+from outlast_agent.stores.base import NotFoundError, Store, StoreError
 from outlast_agent.surely import Surely
 from outlast_agent.sync import newest
 
@@ -156,7 +156,7 @@ class Downloader:
                 raise DamagedError(f"{key} is not there") from error
             except NewerVersionError:
                 raise
-            except ManifestError as error:
+            except (ManifestError, StoreError) as error:  # the latter: longer than any manifest
                 why = str(error)
         raise DamagedError(why)
 

@@ -29,7 +29,13 @@ from outlast.manifest import (
     parse_manifest,
 )
 from outlast_agent import budget, layout
-from outlast_agent.stores.base import AlreadyExistsError, Store, StoreError
+from outlast_agent.stores.base import (
+    AlreadyExistsError,
+    RefusedError,
+    Store,
+    StoreError,
+    UnavailableError,
+)
 from outlast_agent.surely import StoppedError, Surely
 from outlast_agent.sync import beneath
 from outlast_agent.sync.sweep import Sweeper
@@ -175,10 +181,16 @@ class Uploader:
             except ManifestError:
                 continue
         keys = self._store.list(f"{layout.checkpoints(self._lineage.job)}{attempt:06d}-")
-        for id_ in newest_first(entry.key for entry in keys)[:1]:
-            data = self._store.read(self._prefix + id_.key, limit=MAX_MANIFEST_BYTES)
-            manifest = parse_manifest(data, name=str(id_))
+        for id_ in newest_first(entry.key for entry in keys):
+            try:
+                data = self._store.read(self._prefix + id_.key, limit=MAX_MANIFEST_BYTES)
+                manifest = parse_manifest(data, name=str(id_))
+            except (UnavailableError, RefusedError):
+                raise  # late, not damaged
+            except (StoreError, ManifestError):
+                continue
             self.durable = Durable(id_, manifest.kind, manifest.size, 0, 0.0, time.monotonic())
+            return
 
     def _choose(self, *, left: float | None) -> Manifest | None:
         whole = self._scratch.newer_than(self.durable.id if self.durable else None)

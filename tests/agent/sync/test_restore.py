@@ -15,7 +15,7 @@ from outlast_agent import layout
 from outlast_agent.stores.base import NotFoundError
 from outlast_agent.stores.file import FileStore
 from outlast_agent.surely import StoppedError
-from outlast_agent.sync import newest
+from outlast_agent.sync import newest, restore
 from outlast_agent.sync.newest import Said
 from outlast_agent.sync.restore import Downloader
 
@@ -86,6 +86,16 @@ def test_a_damaged_manifest_is_proof(store, folder):
     found = bring(store, folder)
     assert found.manifest == old
     assert "is damaged" in found.damaged[new.id]
+
+
+def test_a_manifest_without_end_is_proof(store, folder, monkeypatch):
+    old = store_checkpoint(store, 1, 1, [b"old"])
+    new = store_checkpoint(store, 1, 2, [b"new"])
+    monkeypatch.setattr(restore, "MAX_MANIFEST_BYTES", 4096)
+    (store.root / key(new.id)).write_bytes(b"x" * 5000)
+    found = bring(store, folder)
+    assert found.manifest == old
+    assert "longer than" in found.damaged[new.id]
 
 
 def test_once_wrong_is_no_proof(store, folder):

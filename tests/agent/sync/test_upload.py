@@ -70,6 +70,17 @@ def test_a_restarted_daemon_goes_on_where_the_other_was(store, scratch):
     assert [key.rsplit("/", 2)[-2] for key in slow.created] == ["000001", "checkpoints"]
 
 
+def test_a_restarted_daemon_passes_over_what_was_damaged_in_the_store(store, scratch):
+    store_checkpoint(store, 1, 1, [b"a"])
+    damaged = store_checkpoint(store, 1, 2, [b"b"])
+    (store.root / layout.job_root(JOB) / damaged.id.key).write_bytes(b"nonsense")
+    write(scratch, 1, 3, [b"c"])
+    with Uploading(store, scratch) as up:
+        until(lambda: up.uploader.durable is not None)
+        up.flush()
+        assert up.steps() == [3]
+
+
 def test_a_newer_save_replaces_an_older_one_under_way_when_time_is_short(store, scratch):
     slow = Slow(store, 0.2)
     write(scratch, 1, 1, [b"old %d" % n for n in range(40)])
@@ -226,6 +237,11 @@ def test_a_link_in_place_of_the_checkpoints(store, scratch, tmp_path):
     (scratch / "checkpoints").rename(tmp_path / "elsewhere")
     (scratch / "checkpoints").symlink_to(tmp_path / "elsewhere")
     hostile(store, scratch, "cannot be read")
+
+
+def test_a_kind_that_no_event_could_tell(store, scratch):
+    write(scratch, 1, 1, [b"a"], kind="\ud800")
+    hostile(store, scratch, "calls its kind")
 
 
 def test_an_object_too_large_to_carry(store, scratch):
