@@ -105,7 +105,7 @@ def step(state: State, event: Event) -> Step:
         case "adopting", Adopted(False, now):
             return _claimed(replace(state, phase="preparing"), now)
         case "restoring", Restored():
-            if state.leave is not None or state.notice is not None:
+            if _must_not_begin(state):
                 return _record(state, _cut_short(state))
             assert state.attempt is not None
             return replace(state, phase="starting"), (Start(state.attempt),)
@@ -139,7 +139,8 @@ def step(state: State, event: Event) -> Step:
         case _, NoticeWent(id_, now):
             if state.notice is None or state.notice.id != id_:
                 return state, ()
-            gone = replace(state, notice=None, waiting_since=now)
+            published = state.phase in ("adopting", "restoring", "starting")
+            gone = replace(state, notice=None, spent=state.spent or published, waiting_since=now)
             return _act(gone, now)
 
         # Time.
@@ -194,7 +195,7 @@ def _claimed(state: State, now: float) -> Step:
     """An attempt is this machine's and nothing of it runs yet."""
     assert state.attempt is not None
     published = publish(state, now)
-    if state.leave is not None or state.notice is not None:
+    if _must_not_begin(state):
         after, effects = _record(state, _cut_short(state))
         return after, published + effects
     if state.trouble is not None:
@@ -280,10 +281,17 @@ def _notice(state: State, notice: Notice, now: float) -> Step:
 
 
 def _heed(state: State, now: float) -> Step:
-    """Stop training if a notice is in force."""
+    """Stop training if a notice is in force, or was when it could not be obeyed."""
+    if state.notice is None and state.spent:
+        text = "its notice was taken back, but is in the store: the next attempt goes on"
+        return stop(state, "withdrawn", text, now + STOP_GRACE, now)
     if state.notice is None:
         return state, ()
     return stop(state, "notice", state.notice.reason, state.notice.deadline_monotonic, now)
+
+
+def _must_not_begin(state: State) -> bool:
+    return state.leave is not None or state.notice is not None or state.spent
 
 
 def _cut_short(state: State) -> Ending:
@@ -306,7 +314,7 @@ def _after(state: State, now: float) -> Step:
     if state.leave is None and ended == "yielded":
         standing = replace(
             state, phase="standing-by", waiting_since=now, verdict=None,
-            announced=False, ending=None,
+            announced=False, ending=None, spent=False,
         )  # fmt: skip
         return standing, acknowledge
     off, effects = _off(state, state.leave or f"the attempt {ended}")

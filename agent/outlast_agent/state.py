@@ -32,7 +32,7 @@ FREEZE = "freeze"
 class Stop:
     """Why the program is being stopped."""
 
-    why: Literal["notice", "cancelled", "closed", "superseded", "lifetime"]
+    why: Literal["notice", "cancelled", "closed", "superseded", "lifetime", "withdrawn"]
     text: str
     deadline: float
     plan: budget.Schedule
@@ -60,6 +60,9 @@ class State:
     """The latest, for the moment when the phase allows to act on it."""
     notice: Notice | None = None
     """In force for this machine."""
+    spent: bool = False
+    """The attempt's notice is in the store and was taken back: others may soon claim the next
+    one by it, so this one has to end all the same."""
     stop: Stop | None = None
     announced: bool = False
     ending: Ending | None = None

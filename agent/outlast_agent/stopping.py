@@ -16,7 +16,7 @@ from outlast_agent.state import STOP_GRACE, State, Step, Stop
 
 def stop(
     state: State,
-    why: Literal["notice", "cancelled", "closed", "lifetime"],
+    why: Literal["notice", "cancelled", "closed", "lifetime", "withdrawn"],
     text: str,
     deadline: float,
     now: float,

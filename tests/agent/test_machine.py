@@ -229,6 +229,7 @@ class World(RuleBasedStateMachine):
         if self.state.phase == "training":
             assert not isinstance(self.state.verdict, claim.Leave)
             assert self.state.notice is None
+            assert self.state.attempt not in self.published, "others may claim the next by it"
 
     def teardown(self) -> None:
         """However it came here: answered honestly, a closed launch ends in a power-off."""
@@ -419,3 +420,17 @@ def test_a_notice_before_the_store_was_read_is_not_acknowledged():
     assert not any(isinstance(effect, effects.Acknowledge) for effect in done)
     _, todo = machine.step(state, events.Adopted(True, 4.0))
     assert [type(effect).__name__ for effect in todo] == ["Tell", "Publish", "Terminate"]
+
+
+def test_a_notice_taken_back_before_it_was_obeyed_ends_the_attempt_all_the_same():
+    back = (events.NoticeCame(notice(1.0), 1.0), events.NoticeWent("n1", 2.0))
+    # Restoring was broken off: a start would be one from nothing.
+    state, done = run(*TRAINING[:3], *back, events.Restored())
+    assert isinstance(done[-1], effects.Record)
+    state, todo = machine.step(state, events.Recorded(3.0))
+    assert (state.phase, state.spent, todo) == ("standing-by", False, ())
+    # While it was being started the notice went into the store, where others read it.
+    state, done = run(*TRAINING[:4], *back, events.Started(3.0))
+    assert state.phase == "stopping"
+    state, done = run(events.Judged(claim.Mine(1), 0.0), *back, events.Adopted(True, 3.0))
+    assert state.phase == "stopping"
