@@ -115,7 +115,6 @@ class EpochFit(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
             newest = self._script.snapshot(None, {}, step=self._script.steps, metrics=self._logs)
             self._run.save(newest, "fit")
         self._run.finish()
-        self._callbacks.callbacks.remove(self)
 
     def _settle(self) -> None:
         """All callbacks began: what they change from here on is saved; bring back what was."""

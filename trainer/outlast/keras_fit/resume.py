@@ -60,9 +60,11 @@ class Resume(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no typ
         if not versions.tested(keras.__version__):
             self._begin_between_epochs(callbacks, call)
             return
-        if call is None or hooks.wrapped(call.callbacks):
+        if call is None:
             return
         self._begun = True
+        if hooks.wrapped(call.callbacks):
+            return  # by another Resume in the same list
         script = script_of(self._run, "keras")
         index = script.begun
         script.begun += 1
@@ -78,9 +80,11 @@ class Resume(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no typ
 
     def _begin_between_epochs(self, callbacks: Any, call: fit_call.FitCall | None) -> None:
         listed = callbacks.callbacks
-        if any(isinstance(each, EpochFit) for each in listed) or not fit_call.inside_fit():
+        if not fit_call.inside_fit():
             return
         self._begun = True
+        if any(isinstance(each, EpochFit) for each in listed):
+            return
         script = script_of(self._run, "keras epochs")
         if script.begun == 0:
             machines.compare(self._run)

@@ -1,0 +1,127 @@
+"""``outlast.Resume`` seen from a script: refusals, notes, the fallback, callbacks of users."""
+
+from __future__ import annotations
+
+import pytest
+
+from outlast.keras_fit import versions
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    from trainer.keras.conftest import Scripts
+
+    return Scripts(tmp_path_factory.mktemp("whole")).run("trained")
+
+
+def test_killed_twice_then_run_again(scripts, expected) -> None:
+    for batch in (3, 7):
+        scripts.run("trained", kill=batch, code=9)
+    assert scripts.run("trained") == expected
+    assert scripts.run("trained") == expected
+
+
+def test_an_untested_keras_falls_back_to_epochs(scripts, expected) -> None:
+    scripts.run("trained", version="4.0.1", kill=5, code=9)
+    assert "Keras 4.0.1 was not tested" in scripts.log
+    scripts.run("trained", version="4.0.1", kill=8, built=False, code=9)
+    # Arrays are shuffled alike in every pass when a seed is set, so here nothing differs.
+    assert scripts.run("trained", version="4.0.1") == expected
+    assert scripts.run("trained", version="4.0.1") == expected
+    rows = (scripts.folder / "log.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["epoch", "0", "1", "2", "3"]
+
+
+def test_the_two_ways_do_not_take_each_others_checkpoints(scripts) -> None:
+    scripts.run("trained", version="4.0.1", kill=5, code=9)
+    scripts.run("trained", code=1)
+    assert "was not saved by outlast.Resume with this version of Keras" in scripts.log
+
+
+@pytest.mark.parametrize("version", ["3.15.1", "4.0.1"])
+def test_a_checkpoint_of_another_model_is_refused(scripts, version) -> None:
+    scripts.run("trained", version=version, kill=5, code=9)
+    before = scripts.checkpoints()
+    scripts.run("trained", version=version, units=6, code=1)
+    assert "another model: variable 0 was" in scripts.log
+    assert "dense/kernel of float32 (3, 4)" in scripts.log
+    assert "float32 (3, 6)" in scripts.log
+    after = scripts.checkpoints()
+    assert after.items() <= before.items()
+    assert {name for name in before if "checkpoints" in name} <= after.keys()
+
+
+def test_exact_strict_refuses_another_machine(scripts) -> None:
+    scripts.run("trained", kill=5, code=9)
+    scripts.run("trained", environ={"OUTLAST_EXACT": "strict", "OMP_NUM_THREADS": "17"}, code=1)
+    assert "exact: strict" in scripts.log
+
+
+def test_another_machine_is_told(scripts) -> None:
+    scripts.run("trained", kill=5, code=9)
+    scripts.run("trained", environ={"OMP_NUM_THREADS": "17"})
+    assert "numbers may differ in their last bits" in scripts.log
+
+
+def test_a_callback_list_is_refused(scripts) -> None:
+    scripts.run("other_list", code=1)
+    assert "give fit a plain list of callbacks" in scripts.log
+
+
+def test_evaluate_and_a_second_resume_are_no_fits(scripts) -> None:
+    first = scripts.run("evaluated")
+    assert len(first["history"][0]["loss"]) == 1
+    assert scripts.run("evaluated") == first
+
+
+def test_a_loss_that_is_not_finite_is_told_once(scripts) -> None:
+    scripts.run("not_finite")
+    assert scripts.log.count("the loss is nan") == 1
+
+
+def test_a_call_over_is_not_trained_on(scripts) -> None:
+    scripts.run("trained", kill=9, code=9)
+    again = scripts.run("trained", epochs=6)
+    assert "ended with epochs=4 and is not trained on" in scripts.log
+    assert len(again["history"][0]["loss"]) == 4
+
+
+def test_a_loop_of_fits(scripts, tmp_path_factory) -> None:
+    from trainer.keras.conftest import Scripts
+
+    whole = Scripts(tmp_path_factory.mktemp("loop")).run("many_fits", count=11)
+    scripts.run("many_fits", count=11, kill=10, code=9)
+    assert scripts.run("many_fits", count=11) == whole
+    assert "of 10 fit calls that are over" in scripts.log
+
+
+def test_callbacks_of_users(scripts, tmp_path_factory) -> None:
+    from trainer.keras.conftest import Scripts
+
+    whole = Scripts(tmp_path_factory.mktemp("callbacks")).run("with_callbacks")
+    scripts.run("with_callbacks", kill=4, code=9)
+    assert "Strange keeps what cannot be saved (numbers)" in scripts.log
+    assert "Counts keeps" not in scripts.log
+    assert "Offers keeps" not in scripts.log
+    resumed = scripts.run("with_callbacks")
+    assert resumed == whole
+    assert resumed["mine"]
+
+
+@pytest.mark.parametrize("name", ["custom_loop_variables", "global_generators"])
+def test_in_a_process_of_its_own(scripts, name) -> None:
+    scripts.run(name)
+
+
+def test_another_backend_is_refused() -> None:
+    versions.check_backend("tensorflow")
+    with pytest.raises(RuntimeError, match="this is Keras on jax: set KERAS_BACKEND=tensorflow"):
+        versions.check_backend("jax")
+
+
+@pytest.mark.parametrize(
+    ("version", "known"),
+    [("3.15.0", True), ("3.15.1", True), ("3.16.0", False), ("3.9.2", False), ("x", False)],
+)
+def test_tested_versions(version, known) -> None:
+    assert versions.tested(version) is known
