@@ -70,6 +70,8 @@ class Mine:
     """This daemon's claim is in force."""
 
     attempt: int
+    noticed: bool = False
+    """Its notice is in the store: others may soon claim the next attempt by it."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,9 @@ def judge(view: View, me: Me, *, own: int | None, now: float) -> Verdict:
             return Leave("failed", _FINAL[view.outcome])
         return Free(view.attempt + 1)
     if mine:
-        return Mine(view.attempt) if claim.boot_id == me.boot_id else Rebooted(view.attempt)
+        if claim.boot_id != me.boot_id:
+            return Rebooted(view.attempt)
+        return Mine(view.attempt, noticed=view.notice is not None)
     if view.notice is None:
         return Wait(f"attempt {view.attempt} trains on {claim.machine}")
     left = view.notice.first_seen + view.notice.seconds_left + NOTICE_SLACK - now

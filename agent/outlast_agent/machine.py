@@ -153,6 +153,9 @@ def step(state: State, event: Event) -> Step:
             return _leave(state, "the machine has reached its longest lifetime", now)
         case "preparing", Tick(now, waits=False):
             return replace(state, waiting_since=now), ()  # it gets on, however long that takes
+        case "adopting", Tick(now) if now >= state.waiting_since + IDLE_SECONDS:
+            # What may still run here cannot be reached, but it goes with the machine.
+            return _off(state, "what runs here could not be looked for in 15 minutes")
         case (("preparing" | "standing-by" | "claiming"), Tick(now)) if (
             state.attempt is None and now >= state.waiting_since + IDLE_SECONDS
         ):
@@ -175,10 +178,11 @@ def _act(state: State, now: float) -> Step:
     if isinstance(state.verdict, claim.Leave):
         return _told_to_leave(state, state.verdict, now)
     match state.phase, state.verdict:
-        case (("preparing" | "standing-by"), claim.Mine(attempt)) if (
+        case (("preparing" | "standing-by"), claim.Mine(attempt, noticed)) if (
             attempt > state.over and state.attempt is None
         ):
-            return replace(state, phase="adopting", attempt=attempt), (Adopt(attempt),)
+            adopting = replace(state, phase="adopting", attempt=attempt, spent=noticed)
+            return adopting, (Adopt(attempt),)
         case (("preparing" | "standing-by"), claim.Rebooted(attempt)) if attempt > state.over:
             return replace(state, over=attempt), (RecordReboot(attempt),)
         case "preparing", _ if state.ready and state.attempt is not None:

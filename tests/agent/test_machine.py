@@ -434,3 +434,13 @@ def test_a_notice_taken_back_before_it_was_obeyed_ends_the_attempt_all_the_same(
     assert state.phase == "stopping"
     state, done = run(events.Judged(claim.Mine(1), 0.0), *back, events.Adopted(True, 3.0))
     assert state.phase == "stopping"
+    # An earlier daemon had put it there; this one never saw it.
+    state, done = run(events.Judged(claim.Mine(1, noticed=True), 0.0), events.Adopted(True, 3.0))
+    assert state.phase == "stopping"
+
+
+def test_an_engine_that_never_answers_does_not_keep_the_machine():
+    state, _ = run(events.Judged(claim.Mine(1), 0.0))
+    assert machine.step(state, events.Tick(IDLE_SECONDS - 1, waits=True)) == (state, ())
+    _, todo = machine.step(state, events.Tick(IDLE_SECONDS, waits=True))
+    assert isinstance(todo[0], effects.PowerOff)
