@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import NoReturn
 
 _NEEDED = {"docker", "httpx", "obstore", "pydantic", "pydantic_core", "structlog", "watchdog"}
 
 
-def main() -> int:
-    """The console script."""
+def main() -> NoReturn:
+    """The console script: once the daemon says that the machine may go, nothing is waited for.
+
+    An interpreter that ends as usual waits for the threads of its pools: for the pull of an
+    image or a download that nobody needs any more. A kill at any instant is safe, so is this.
+    """
+    code = _run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _run() -> int:
     try:
         from outlast_agent.command import run  # noqa: PLC0415 - after the check
 
@@ -21,4 +34,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -210,9 +210,9 @@ class Attempt:
 
     def tell(self, notice: Notice) -> None:
         """The program reads that it has to stop. Raises OSError."""
-        notices.write_notice(self.folders.control, notice)
         if self.uploader is not None:
             self.uploader.rush(notice.deadline_monotonic)
+        notices.write_notice(self.folders.control, notice)
 
     def terminate(self) -> None:
         """SIGTERM to the main process. Raises TryAgainError."""

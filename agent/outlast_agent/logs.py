@@ -34,11 +34,13 @@ class LogShipper:
         self._thread = context.thread("logs", self._run)
 
     def close(self, timeout: float) -> None:
-        """Ship what is there and stop; after ``timeout`` seconds stop in any case."""
+        """Ship what is there and stop; after ``timeout`` seconds stop in any case.
+
+        A request that hangs is left behind: chunks are whole or absent, and an end cannot wait.
+        """
         self._last.set()
         self._thread.join(timeout)
         self._stop.set()
-        self._thread.join()
 
     def _run(self) -> None:
         try:

@@ -66,14 +66,13 @@ class Teller:
             self._journal.warning("an event is dropped: the store has been away too long")
 
     def close(self, timeout: float) -> None:
-        """Write what waits and stop; after ``timeout`` seconds stop in any case."""
+        """Write what waits and stop; after ``timeout`` seconds leave a request that hangs."""
         try:
             self._waiting.put_nowait(None)
         except queue.Full:
             self._stop.set()
         self._thread.join(timeout)
         self._stop.set()
-        self._thread.join()
 
     def _run(self) -> None:
         try:

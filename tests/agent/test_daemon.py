@@ -196,6 +196,31 @@ def test_an_output_whose_name_is_no_text_is_kept_too(world):
     assert world.outputs(1) == {"caf%C3%A9": b"", "odd%FF": b""}
 
 
+def test_a_download_that_nobody_needs_does_not_keep_the_machine():
+    code = """if True:
+        import threading, time
+        from concurrent.futures import ThreadPoolExecutor
+        from outlast_agent import __main__, command
+
+        def bring():
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(time.sleep, 60).result()
+
+        def run():  # a daemon that ends while its set-up hangs
+            threading.Thread(target=bring, daemon=True).start()
+            time.sleep(0.3)
+            print("the machine may go")
+            return 7
+
+        command.run = run
+        __main__.main()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert (done.returncode, done.stdout) == (7, "the machine may go\n")
+
+
 def test_told_to_end_it_leaves_the_command_to_the_next_daemon(world):
     vm = world.launch(1, train(world, pause=0.05))
     until(lambda: vm.step() > 5)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from agent.daemon_kit import until
 from agent.scratch_kit import Slow
+from outlast.notice import Notice
 from outlast.progress import (
     Announcement,
     End,
@@ -23,6 +26,7 @@ from outlast.progress import (
     write_progress,
 )
 from outlast_agent import layout, logs, records
+from outlast_agent.attempt import Attempt
 from outlast_agent.board import Board
 from outlast_agent.claim import SeenClaim
 from outlast_agent.context import Context
@@ -144,6 +148,35 @@ def test_logs_are_bounded(store, context, tmp_path, monkeypatch):
     shipper.close(5)
     assert shipped(store).endswith(b"the rest is not kept\n")
     assert len(shipped(store)) < 3200
+
+
+def test_an_end_waits_for_no_hanging_request(store, context, tmp_path):
+    """Neither the record of an attempt's end nor the machine's own: under a notice both count."""
+
+    class Hanging(Slow):
+        def create(self, key, data):
+            self.pause.wait(60)
+
+    hanging = Hanging(store)
+    context = dataclasses.replace(context, store=hanging)
+    path = tmp_path / "work.log"
+    path.write_bytes(b"hello\n")
+    shipper, teller = LogShipper(context, 1, path), Teller(context)
+    teller.tell("kind", "text")
+    begun = time.monotonic()
+    shipper.close(0.2)
+    teller.close(0.2)
+    assert time.monotonic() - begun < 5
+    hanging.pause.set()
+
+
+def test_a_notice_hurries_the_upload_even_if_it_cannot_be_written(context):
+    attempt = Attempt(context, 1, Teller(context))  # its folders are not there
+    rushed = []
+    attempt.uploader = SimpleNamespace(rush=rushed.append)
+    with pytest.raises(OSError, match="notice"):
+        attempt.tell(Notice("n", "preempt", 30.0, 100.0, ""))
+    assert rushed == [100.0]
 
 
 def test_the_tail(tmp_path):
