@@ -76,7 +76,7 @@ class Probe:
         from trainer.exactness.scripts import pieces
 
         self._wrap(TensorFlowTrainer, "fit", self._around_fit)
-        self._wrap(TensorFlowTrainer, "train_step", self._around_train_step)
+        self._wrap(TensorFlowTrainer, "_make_function", self._around_make_function)
         self._wrap(CallbackList, "on_train_begin", self._around_train_begin)
         self._wrap(CallbackList, "on_epoch_begin", self._around_epoch_begin)
         self._wrap(CallbackList, "on_train_batch_begin", self._around_batch_begin)
@@ -110,9 +110,14 @@ class Probe:
         self._reached("begin")
         begin(*args, **kwargs)
 
-    def _around_train_step(self, step: Any, *args: Any, **kwargs: Any) -> Any:
-        self._reached("tracing")  # Python runs it only then
-        return step(*args, **kwargs)
+    def _around_make_function(self, make: Any, step_function: Any) -> Any:
+        @functools.wraps(step_function)
+        def traced(*args: Any, **kwargs: Any) -> Any:
+            if step_function.__name__ == "train_step":
+                self._reached("tracing")  # Python runs it only then
+            return step_function(*args, **kwargs)
+
+        return make(traced)
 
     def _around_epoch_begin(self, begin: Any, epoch: int, *args: Any, **kwargs: Any) -> None:
         self._epoch = epoch
