@@ -54,6 +54,8 @@ def restore(callbacks: Iterable[Any], records: list[dict[str, Any]]) -> list[str
     """
     pairs, lost = _paired(callbacks, records)
     for callback, record in pairs:
+        if "append" in record:
+            callback.append = record["append"]
         if record["own"] is not None:
             callback.set_state(record["own"])
             continue
@@ -69,8 +71,8 @@ def prepare(
 ) -> list[str]:
     """Keep callbacks that write files from writing again what they wrote; one line per trouble.
 
-    To be called before Keras calls any of them. ``passed``: the call is over, and no file of its
-    is opened again.
+    To be called before Keras calls any of them. ``passed``: the call is over, and its files may
+    have been written to by later ones.
     """
     pairs, _ = _paired(callbacks, records)
     troubles = []
@@ -78,11 +80,11 @@ def prepare(
         kinds = _kinds(callback)
         if "TensorBoard" in kinds:
             callback.write_graph = False
-        if "CSVLogger" in kinds and not passed:
-            trouble = _cut(Path(callback.filename), record["file_bytes"])
+        if "CSVLogger" in kinds:
+            trouble = None if passed else _cut(Path(callback.filename), record["file_bytes"])
             if trouble is not None:
                 troubles.append(trouble)
-            callback.append = True
+            callback.append = True  # until restore() gives it back
     return troubles
 
 
@@ -125,6 +127,7 @@ def _capture(callback: Any, baseline: attributes.Baseline) -> dict[str, Any]:
         record["attributes"]["monitor_op"] = callback.monitor_op is not None
     if "CSVLogger" in _kinds(callback):
         record["file_bytes"] = _size(Path(callback.filename))
+        record["append"] = callback.append
     return record
 
 
