@@ -125,6 +125,7 @@ def test_a_named_make_target_exists(document, target):
 @pytest.mark.parametrize(("document", "command"), commands("outlast"))
 def test_a_named_command_exists(document, command):
     import typer
+
     from outlast_provisioning.cli.app import app
 
     assert command in typer.main.get_group(app).commands, f"{document} names `outlast {command}`"
