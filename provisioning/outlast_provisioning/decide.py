@@ -164,11 +164,16 @@ def _stalled(
     world: World, launch: LaunchView, last: AttemptView, policy: Policy, where: str
 ) -> Close | None:
     beat = world.beat
-    if beat is None or beat.attempt != last.number:
+    if beat is None:
         return None
-    if world.beat_age > policy.silent:
-        told = f"{where} has not been heard of for {for_people(world.beat_age)}: it is replaced"
+    of_it = beat.attempt == last.number
+    # One that hangs right after its claim never says a word of it: the word before gets old.
+    silent = world.beat_age if of_it else min(world.beat_age, last.age)
+    if silent > policy.silent:
+        told = f"{where} has not been heard of for {for_people(silent)}: it is replaced"
         return Close(launch.record, "silent", told, "warning")
+    if not of_it:
+        return None
     limit = max(policy.stuck, policy.stuck_medians * (beat.step_seconds or 0.0))
     if beat.phase == "training" and beat.step_age is not None and beat.step_age > limit:
         told = f"no step for {for_people(beat.step_age)} after step {beat.step}: started again"

@@ -137,7 +137,7 @@ def _attempts(store: Store, name: str, memory: Memory, now: float) -> tuple[Atte
         if "" not in parts[number]:
             continue
         key = layout.claim(name, number)
-        memory.seen(key, now)
+        age = memory.seen(key, now)
         notice = end = None
         end_age = 0.0
         if "notice" in parts[number]:
@@ -148,7 +148,7 @@ def _attempts(store: Store, name: str, memory: Memory, now: float) -> tuple[Atte
             end = _once(store, end_key, AttemptEnd, memory)
             end_age = memory.seen(end_key, now)
         claim = _once(store, key, Claim, memory)
-        views.append(AttemptView(claim=claim, notice=notice, end=end, end_age=end_age))
+        views.append(AttemptView(claim=claim, age=age, notice=notice, end=end, end_age=end_age))
     return tuple(views)
 
 

@@ -216,6 +216,10 @@ def test_stuck_counts_as_a_failure_once_the_machine_is_gone() -> None:
 def test_a_machine_not_heard_of_is_replaced() -> None:
     state = world(launch(1), attempts=(attempt(1, 1),), beat=beat(1, 1), beat_age=301.0)
     assert kinds(state) == ["Close", "Open"]
+    hung = replace(attempt(2, 1), age=301.0)  # right after its claim: the last word is of before
+    before = world(launch(1), attempts=(attempt(1, 1, "yielded"), hung), beat=beat(1, 1))
+    assert kinds(replace(before, beat_age=301.0)) == ["Close", "Open"]
+    assert kinds(replace(before, beat_age=2.0)) == []  # somebody speaks, if not of it
     silent = launch(1, closed=LaunchClosed(reason="silent"))
     assert kinds(world(silent, launch(2), attempts=(attempt(1, 1),))) == ["Delete"]
 
