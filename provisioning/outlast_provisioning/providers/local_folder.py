@@ -97,7 +97,7 @@ class MachineFolder:
             value = read_json(self.path / "machine.json")
         except (FileNotFoundError, NotADirectoryError):
             return None
-        if value.get("state") not in get_args(MachineState):
+        if not isinstance(value, dict) or value.get("state") not in get_args(MachineState):
             raise ValueError(f"{self.path / 'machine.json'} has no state")
         return Supervised(
             pid=int(value["pid"]),

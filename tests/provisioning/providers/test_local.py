@@ -301,3 +301,12 @@ def test_after_a_reboot_of_the_host_no_pid_is_believed(
     assert found is not None
     assert found.runs
     assert not replace(found, kernel="another boot").runs
+
+
+def test_a_damaged_folder_is_a_fault_of_the_provider(tmp_path: Path) -> None:
+    folder = MachineFolder(tmp_path / "home/local/m")
+    folder.path.mkdir(parents=True)
+    folder.request.write_text('{"spec": {"job": "digits", "launch": 1}}')
+    (folder.path / "machine.json").write_text("[]")
+    with pytest.raises(TryAgainError, match="no state"):
+        LocalProvider(tmp_path / "home").list()
