@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 
@@ -17,6 +18,7 @@ TAIL_LINES = 50
 _TAIL_BYTES = 64 << 10
 _MAX_LINE = 2000
 
+_CHUNK = re.compile(r"/([0-9]{6})\.log$")
 _CUT = b"\noutlast: the log is longer than 64 MiB; the rest is not kept\n"
 
 
@@ -58,7 +60,9 @@ class LogShipper:
     def _learn(self) -> None:
         """What an earlier daemon has shipped: chunks are in order, so their sizes say where."""
         entries = list(self._store.list(layout.logs(self._job, self._attempt)))
-        self._number, self._offset = len(entries), sum(entry.size for entry in entries)
+        # Not their count: a store may have removed old ones, and no number is used twice.
+        numbers = [int(found[1]) for entry in entries if (found := _CHUNK.search(entry.key))]
+        self._number, self._offset = max(numbers, default=-1) + 1, sum(e.size for e in entries)
 
     def _ship(self) -> bool:
         """One chunk; whether more is waiting."""

@@ -150,6 +150,15 @@ def test_logs_are_bounded(store, context, tmp_path, monkeypatch):
     assert len(shipped(store)) < 3200
 
 
+def test_logs_go_on_where_a_chunk_is_missing(store, context, tmp_path):
+    store.create(layout.log(JOB, 1, 1), b"old")
+    path = tmp_path / "work.log"
+    path.write_bytes(b"oldnew")
+    shipper = LogShipper(context, 1, path)
+    shipper.close(5)
+    assert store.read(layout.log(JOB, 1, 2)) == b"new"
+
+
 def test_an_end_waits_for_no_hanging_request(store, context, tmp_path):
     """Neither the record of an attempt's end nor the machine's own: under a notice both count."""
 
