@@ -40,24 +40,32 @@ class Lookout:
     def view(self) -> View:
         """What the store shows now: two listings and three small reads.
 
-        Raises StoreError, and RecordError for a record that cannot be used.
+        Raises StoreError, and RecordError for a record that cannot be used, unless this machine
+        is to leave whatever the record says.
         """
-        self._read_attempts()
+        prefix = layout.launch(self._job, self._launch).removesuffix("json")
+        names = {entry.key for entry in self._store.list(prefix)}
+        closed = layout.launch_closed(self._job, self._launch) in names
+        result = self._there(layout.result(self._job))
+        cancelled = self._there(layout.cancel(self._job))
+        try:
+            self._read_attempts()
+        except records.RecordError:
+            if not (closed or result or cancelled):
+                raise
         notice = None
         if self._notice_seconds is not None:
             now = self._monotonic()
             notice = self._first_seen.notice(self._attempt, self._notice_seconds, now)
-        prefix = layout.launch(self._job, self._launch).removesuffix("json")
-        names = {entry.key for entry in self._store.list(prefix)}
         return View(
             attempt=self._attempt,
             claim=self._claim,
             notice=notice,
             outcome=self._outcome,
-            closed=layout.launch_closed(self._job, self._launch) in names,
+            closed=closed,
             unknown=layout.launch(self._job, self._launch) not in names,
-            result=self._there(layout.result(self._job)),
-            cancelled=self._there(layout.cancel(self._job)),
+            result=result,
+            cancelled=cancelled,
             held=self._there(layout.held(self._job)),
         )
 

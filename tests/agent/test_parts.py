@@ -118,6 +118,26 @@ def test_a_record_from_the_future_is_not_guessed_at(store):
         Lookout(store, JOB, 1).view()
 
 
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        (layout.launch_closed(JOB, 1), "closed"),
+        (layout.cancel(JOB), "cancelled"),
+        (layout.result(JOB), "result"),
+    ],
+)
+def test_a_damaged_record_does_not_hide_that_the_machine_is_to_leave(store, key, name):
+    put(store, layout.claim(JOB, 1), claim(1))
+    lookout = Lookout(store, JOB, 1)
+    lookout.view()
+    store.create(layout.attempt_notice(JOB, 1), b"{")
+    with pytest.raises(records.RecordError):
+        lookout.view()
+    store.create(key, b"{}")
+    assert getattr(lookout.view(), name)
+    assert lookout.view().claim == SeenClaim(1, "m", "b")
+
+
 # Logs --------------------------------------------------------------------------------------------
 
 
