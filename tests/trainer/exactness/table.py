@@ -166,3 +166,33 @@ PHASES = (
     Scenario("training.long_execution", (Fit(3, _batches(999)),), frozenset({"py-function"})),
 )
 EVERYTHING = (*DATA, *ARRAYS, *TOLD, *UNSEEDED, *TRAINING, *CALLBACKS, *FILES)
+
+# Variants that only the whole table (-m exhaustive) tries: each has a sister above that is tried
+# every day.
+RARE = frozenset(
+    {
+        "data.shuffled_small_buffer",
+        "data.shuffled_after_batch",
+        "data.three_shuffles",
+        "data.timeseries",
+        "data.shuffle_repeat_thrice",
+        "data.plain_repeat",
+        "data.unshuffled",
+        "data.zipped",
+        "data.arrays_in_order",
+        "data.arrays_by_batch",
+        "data.pydataset_in_order",
+        "data.validation_arrays_every_other",
+        "data.validation_steps",
+        "training.eager",
+        "training.pure_bfloat16",
+        "training.ema_at_end",
+        "training.embedding_and_recurrence",
+        "training.metrics_of_many_kinds",
+        "training.resume_before_early_stopping",
+        "training.ends_by_itself",
+        "files.best_by_accuracy",
+        "files.progress_bar",
+        "files.terminate_on_nan",
+    }
+)

@@ -55,7 +55,7 @@ def given_up(
 def test_a_step_longer_than_the_notice(twins: Twins) -> None:
     """The newest save is flushed, and the step under way is given up."""
     stop = Stop("inside", batch=2)
-    pieces = given_up(twins, "training.long_step", stop, grace=2.0, slow=4.0)
+    pieces = given_up(twins, "training.long_step", stop, grace=1.5, slow=2.5)
     assert pieces[0].end is not None
     assert pieces[0].end.step in (1, 2)
     assert_same(twins.whole(named("training.long_step"), resume=False), pieces)
@@ -93,5 +93,5 @@ def test_an_execution_of_a_thousand_steps(twins: Twins) -> None:
 
 def test_an_execution_longer_than_the_notice(twins: Twins) -> None:
     stop = Stop("inside", batch=8)
-    pieces = given_up(twins, "training.long_execution", stop, grace=2.0, slow=0.8)
+    pieces = given_up(twins, "training.long_execution", stop, grace=1.5, slow=0.5)
     assert_same(twins.whole(named("training.long_execution"), resume=False), pieces)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from trainer.exactness.stops import Fit, Stop, covering, points
-from trainer.exactness.table import EVERYTHING, PHASES
+from trainer.exactness.table import EVERYTHING, PHASES, RARE
 
 SCRIPTS = Path(__file__).parent / "scripts"
 
@@ -27,6 +27,7 @@ def test_every_script_is_in_the_table() -> None:
     named = [scenario.script for scenario in (*EVERYTHING, *PHASES)]
     assert len(set(named)) == len(named)
     assert set(named) == scripts
+    assert set(named) >= RARE
 
 
 def test_points_are_in_order_of_time() -> None:

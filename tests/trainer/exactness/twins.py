@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -160,9 +161,7 @@ class Twins:
 
     def folder(self, scenario: Scenario, name: str) -> Path:
         """A new one for one run in pieces."""
-        folder = self._root / f"{scenario.script}-{name}"
-        folder.mkdir(parents=True)
-        return folder
+        return Path(tempfile.mkdtemp(prefix=f"{scenario.script}-{name}-", dir=self._root))
 
 
 def _wait_for(over: Path) -> Done:
