@@ -61,18 +61,24 @@ def check_job_file(path: Path, *, store: str | None, environ: Mapping[str, str])
     return Checked(path, file, code, tuple(_warnings(file, path)))
 
 
+_NO_SECRETS = (
+    "this file is stored and passed on: give it to the machine another way, until a later version "
+    "has `secrets:`"
+)
+
+
 def object_to(file: JobFile, code: Path | None, environ: Mapping[str, str]) -> list[Complaint]:
     """Everything in ``file`` that could not work or should not be."""
     complaints = []
     for name, value in file.env.items():
         why = looks_secret(name, value)
         if why is not None:
-            told = f"{why}; this file is stored and passed on: use `secrets:` instead of `env:`"
+            told = f"{why}; {_NO_SECRETS}"
             complaints.append(Complaint(("env", name), told))
     for index, word in enumerate(file.command):
         kind = secret_value(word)
         if kind is not None:
-            told = f"looks like {kind}; this file is stored and passed on: use `secrets:`"
+            told = f"looks like {kind}; {_NO_SECRETS}"
             complaints.append(Complaint(("command", index), told))
     for index, one in enumerate(file.inputs):
         faults = _input_faults(one.source, one.to)

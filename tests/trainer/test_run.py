@@ -238,6 +238,23 @@ def test_sigterm_is_a_notice(place):
     assert place.end().outcome == "yielded"
 
 
+def test_ctrl_c_saves_and_a_second_one_stops_at_once(place):
+    script = place.script(TRAIN + "\n    train(2000)\n")
+    process = place.start(sys.executable, script)
+    at_step(process, 5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 75
+    assert "(sigint), saved" in err
+    stuck = place.script(TRAIN + "\n    train(5)\n    session.step()\n    time.sleep(60)\n")
+    process = place.start(sys.executable, stuck)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode not in (0, 75)
+
+
 def test_sigterm_after_training_ends_the_program(place):
     script = place.script(
         TRAIN + "\n    train(3)\n    print('late', flush=True)\n    time.sleep(30)\n"

@@ -18,7 +18,8 @@ class Notice:
     id: str
     """The cloud's event id: the same notice seen twice is one notice."""
     reason: str
-    """``preempt``, ``terminate``, ``redeploy``, ``reboot``, ``freeze``, ``sigterm``, ``stop``."""
+    """``preempt``, ``terminate``, ``redeploy``, ``reboot``, ``freeze``, ``sigterm``,
+    ``sigint``, ``stop``."""
     seconds_left: float
     """Seconds from the writing of the notice to the deadline, at least 0."""
     deadline_monotonic: float

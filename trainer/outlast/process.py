@@ -1,4 +1,4 @@
-"""What belongs to the whole process: its lock on the folder, SIGTERM, and forked children."""
+"""What belongs to the whole process: its lock on the folder, signals, and forked children."""
 
 from __future__ import annotations
 
@@ -42,14 +42,42 @@ def hold(folder: Path, *, patience: float = 2.0) -> Callable[[], None]:
             return lambda: os.close(descriptor)
 
 
-def on_sigterm(act: Callable[[], bool]) -> Callable[[], None]:
-    """Have SIGTERM call ``act``, unless the program has a handler of its own.
+def on_signals(act: Callable[[str], bool]) -> Callable[[], None]:
+    """Have SIGTERM and SIGINT (Ctrl-C) call ``act`` with ``sigterm`` or ``sigint``.
 
-    If ``act`` returns False, and in forked children, SIGTERM ends the process as if there were
-    no handler. Returns what takes the handler away.
+    Unless the program has a handler of its own. If ``act`` returns False, and in forked children,
+    the signal does what it does without a handler. Returns what takes the handlers away.
     """
-    in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    if threading.current_thread() is not threading.main_thread():
+        return lambda: None
+    removers = [_on_sigterm(lambda: act("sigterm")), _on_sigint(lambda: act("sigint"))]
+
+    def remove() -> None:
+        for each in removers:
+            each()
+
+    return remove
+
+
+def _on_sigint(act: Callable[[], bool]) -> Callable[[], None]:
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return lambda: None
+
+    def handler(number: int, frame: Any) -> None:
+        if not act():
+            signal.default_int_handler(number, frame)
+
+    def remove() -> None:
+        if signal.getsignal(signal.SIGINT) is handler:
+            with contextlib.suppress(ValueError):  # not the main thread: the process is ending
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, handler)
+    return remove
+
+
+def _on_sigterm(act: Callable[[], bool]) -> Callable[[], None]:
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         return lambda: None
 
     def handler(number: int, _frame: Any) -> None:

@@ -26,7 +26,7 @@ from outlast.control import Control, say
 from outlast.environment import Environment, read_environment
 from outlast.exits import ExitWatch, Stopped, leave_at_once
 from outlast.notice import Notice
-from outlast.process import in_forked_children, on_sigterm
+from outlast.process import in_forked_children, on_signals
 from outlast.progress import EX_TEMPFAIL, Note, Phase, Progress
 from outlast.saving import Kind, Saving, finite
 from outlast.snapshot import Snapshot
@@ -94,7 +94,7 @@ class Run:
         self._finished = False
         self._stopped = False
         self._exit = ExitWatch(self.end)
-        self._remove_handler = on_sigterm(self._sigterm)
+        self._remove_handler = on_signals(self._signalled)
         in_forked_children(self._forget)
         self._notice_file: NoticeFile | None = None
         self._ticker: Ticker | None = None
@@ -121,6 +121,11 @@ class Run:
             if self._resumed is not None:
                 step = self._steps.done = self._resumed.step
                 self._progress = replace(self._progress, resumed_step=step)
+                if not self.environment.managed and self._leads:
+                    say(
+                        f"going on after step {step}, saved in {self.environment.scratch}: remove "
+                        "that folder to begin anew"
+                    )
         return self._resumed
 
     # Saving.
@@ -273,7 +278,7 @@ class Run:
         self._tell_progress()
 
     def _take_notice(self, notice: Notice | None) -> None:
-        if notice == self.notice or (notice is None and self._sigtermed()):
+        if notice == self.notice or (notice is None and self._was_signalled()):
             return
         self.notice = notice
         if notice is None:
@@ -281,8 +286,8 @@ class Run:
         if self.environment.world_size == 1:
             self.stop_requested = notice is not None
 
-    def _sigtermed(self) -> bool:
-        return self.notice is not None and self.notice.reason == "sigterm"
+    def _was_signalled(self) -> bool:
+        return self.notice is not None and self.notice.reason in ("sigterm", "sigint")
 
     def _tell_progress(self, *, force: bool = False) -> None:
         saved = self._saving.saved
@@ -296,12 +301,16 @@ class Run:
         )
         self._control.progress(progress, self._monotonic(), force=force)
 
-    def _sigterm(self) -> bool:
+    def _signalled(self, name: str) -> bool:
         if os.getpid() != self._pid or self._finished:
             return False  # a forked worker, or nothing to save
+        if name == "sigint":
+            if self.notice is not None or self._steps.done == 0:
+                return False  # a second Ctrl-C, or nothing was trained yet
+            say("Ctrl-C: saving after the step under way; once more stops at once")
         if self.notice is None:
             deadline = self._monotonic() + _SIGTERM_GRACE
-            self._take_notice(Notice("sigterm", "sigterm", _SIGTERM_GRACE, deadline, ""))
+            self._take_notice(Notice(name, name, _SIGTERM_GRACE, deadline, ""))
         return True
 
     def _forget(self) -> None:

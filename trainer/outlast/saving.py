@@ -61,6 +61,7 @@ class Saving:
         )
         self._schedule = Schedule(environment.every)
         self._submitted: int | None = None
+        self._passed_over = False
 
     @property
     def saved(self) -> Saved | None:
@@ -83,6 +84,9 @@ class Saving:
             world_size=self._environment.world_size,
             on_damaged=self._damaged,
         )
+        if loaded is None and self._passed_over:
+            text = "no whole checkpoint is left: training begins from nothing."
+            self._on_note(Note("warning", "checkpoint-none-whole", text))
         if loaded is not None:
             self._writer.resumed_from(loaded.manifest, loaded.all_arrays)
             if self._outputs is not None and not self._environment.managed:
@@ -90,6 +94,7 @@ class Saving:
         return loaded
 
     def _damaged(self, id_: CheckpointId, why: str) -> None:
+        self._passed_over = True
         text = f"checkpoint {id_} is passed over for the one before: {why}."
         self._on_note(Note("warning", "checkpoint-damaged", text))
 

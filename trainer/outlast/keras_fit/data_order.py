@@ -101,7 +101,7 @@ def _walk(dataset: Any, when: When) -> Iterator[Shuffle]:
             if bool(dataset._reshuffle_each_iteration):
                 yield Shuffle(dataset, when)
             below = "drawn" if when == "made" else when
-        case "_RepeatDataset" if int(dataset._count) != 1:
+        case "_RepeatDataset" if int(dataset._count) != 1 and when != "cached":
             below = "repeated"
         case "CacheDataset":
             below = "cached"
