@@ -62,7 +62,7 @@ def test_the_option_comes_before_the_file_and_the_environment_after(tmp_path: Pa
         ({"command": "[python, -u, tain.py]"}, "command[2]: tain.py is not in the code folder"),
         ({"code": "nowhere"}, "code: "),
         ({"code": ""}, "code: missing; without an image the command runs in this folder: write `code: .`"),
-        ({"env": "{WANDB_API_KEY: abc}"}, "env.WANDB_API_KEY: its name is that of a credential; this file is stored and passed on: use `secrets:`"),
+        ({"env": "{WANDB_API_KEY: abc}"}, "env.WANDB_API_KEY: its name is that of a credential; this file is stored and passed on: give it to the machine another way"),
         ({"env": f"{{A: hf_{'x' * 34}}}"}, "env.A: its value looks like a Hugging Face token"),
         ({"command": f"[python, train.py, --key=sk-{'x' * 24}]"}, "command[2]: looks like an API key"),
         ({"pools": "[{provider: azure}]"}, "pools[0].provider: no provider 'azure' in this version; write one of: local"),
