@@ -238,7 +238,7 @@ def test_sigterm_is_a_notice(place):
     assert place.end().outcome == "yielded"
 
 
-def test_ctrl_c_saves_and_a_second_one_stops_at_once(place):
+def test_ctrl_c_is_a_notice(place):
     script = place.script(TRAIN + "\n    train(2000)\n")
     process = place.start(sys.executable, script)
     at_step(process, 5)
@@ -246,13 +246,22 @@ def test_ctrl_c_saves_and_a_second_one_stops_at_once(place):
     _, err = process.communicate(timeout=20)
     assert process.returncode == 75
     assert "(sigint), saved" in err
-    stuck = place.script(TRAIN + "\n    train(5)\n    session.step()\n    time.sleep(60)\n")
-    process = place.start(sys.executable, stuck)
+    assert place.end().outcome == "yielded"
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_step(place):
+    one_step = "run.step_begin(); run.step_end(1); print(1, flush=True); run.step_begin()"
+    script = place.script(TRAIN + f"\n    {one_step}\n    time.sleep(60)\n")
+    process = place.start(sys.executable, script)
+    at_step(process, 1)
     process.send_signal(signal.SIGINT)
-    time.sleep(0.2)
+    while "once more stops at once" not in (line := process.stderr.readline()):
+        assert line, "it ended at the first Ctrl-C"
+    assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
-    assert process.returncode not in (0, 75)
+    _, err = process.communicate(timeout=20)
+    assert "KeyboardInterrupt" in err
+    assert process.returncode == -signal.SIGINT
 
 
 def test_sigterm_after_training_ends_the_program(place):
