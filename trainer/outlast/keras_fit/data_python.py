@@ -11,31 +11,16 @@ import numpy as np
 
 from outlast.keras_fit import attributes, randomness
 from outlast.keras_fit.data import Data, drop
+from outlast.keras_fit.data_tensors import Replayed
 
 
-class Generator(Data):
-    """A Python generator: it can only be read from its start."""
-
-    def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
-
-    @property
-    def dataset(self) -> Any:
-        """As in :class:`Data`."""
-        return self._dataset
-
-    def position(self, iterator: Any, taken: int) -> dict[str, Any]:  # noqa: ARG002
-        """As in :class:`Data`."""
-        return {}
+class Generator(Replayed):
+    """A Python generator: it can only be read from its start, and earlier passes are read too."""
 
     def repeat(self, *, made: int, drawn: int, last: int | None = None) -> None:  # noqa: ARG002 - only reading counts
         """As in :class:`Data`."""
         for index in range(drawn):
             drop(iter(self._dataset), last if index == drawn - 1 else None)
-
-    def find(self, taken: int, position: dict[str, Any]) -> Any:  # noqa: ARG002
-        """As in :class:`Data`."""
-        return drop(self.make(), taken)
 
 
 def own_generators(thing: Any) -> dict[str, Any]:
