@@ -88,20 +88,24 @@ class Parts:
         self._scratch, self._attempt, self._world_size = scratch, attempt, world_size
         self._forgotten: set[ObjectRef] = set()
 
-    def put(self, manifest: Manifest, *, fsync: bool) -> None:
-        """Leave a rank's part for rank 0. Raises OSError."""
-        path = self._path(manifest.id, manifest.parts[0].rank)
+    def put(self, number: int, manifest: Manifest, *, fsync: bool) -> None:
+        """Leave a rank's part of the save ``number`` for rank 0. Raises OSError.
+
+        All ranks make the same saves in the same order, so they count alike. The step is not
+        enough: one is saved twice if a save was due after it and it was the last.
+        """
+        path = self._path(number, manifest.id, manifest.parts[0].rank)
         make_folder(path.parent, fsync=fsync)
         replace_file(path, dump_manifest(manifest), fsync=fsync)
 
-    def combine(self, manifest: Manifest) -> Manifest:
-        """Rank 0's ``manifest`` with the parts of all others, once they are there.
+    def combine(self, number: int, manifest: Manifest) -> Manifest:
+        """Rank 0's ``manifest`` of the save ``number`` with the parts of all others, once there.
 
         Raises TimeoutError (an OSError) if one does not come in two minutes; ManifestError.
         """
         deadline = time.monotonic() + _PATIENCE
         for rank in range(1, self._world_size):
-            path = self._path(manifest.id, rank)
+            path = self._path(number, manifest.id, rank)
             while not path.exists():
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"rank {rank} did not save step {manifest.step}")
@@ -113,16 +117,16 @@ class Parts:
                     raise FileNotFoundError(f"{ref.key} of rank {rank} is gone")
             manifest = _joined(manifest, part)
             path.unlink(missing_ok=True)
-        self._forget_before(manifest.id)
+        self._forget_before(number)
         return manifest
 
-    def _forget_before(self, id_: CheckpointId) -> None:
+    def _forget_before(self, number: int) -> None:
         # Rank 0 passes over a save when a newer one comes; the others make all.
         if self._world_size == 1:
             return
         for path in (self._scratch / "parts").glob(f"{self._attempt:06d}-*.json"):
-            name = path.stem.rpartition("-")[0]
-            if name < str(id_):
+            name, counted, _rank = path.stem.rsplit("-", 2)
+            if int(counted) < number:
                 self._forgotten.update(parse_manifest(path.read_bytes(), name=name).objects)
                 path.unlink(missing_ok=True)
 
@@ -131,8 +135,8 @@ class Parts:
         told, self._forgotten = self._forgotten, set()
         return told
 
-    def _path(self, id_: CheckpointId, rank: int) -> Path:
-        return self._scratch / "parts" / f"{id_}-{rank}.json"
+    def _path(self, number: int, id_: CheckpointId, rank: int) -> Path:
+        return self._scratch / "parts" / f"{id_}-{number}-{rank}.json"
 
 
 def _joined(manifest: Manifest, other: Manifest) -> Manifest:

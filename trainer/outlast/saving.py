@@ -61,6 +61,7 @@ class Saving:
         )
         self._schedule = Schedule(environment.every)
         self._submitted: int | None = None
+        self._number = 0
         self._passed_over = False
 
     @property
@@ -136,6 +137,7 @@ class Saving:
         self._schedule.saved(began, self._monotonic(), background)
 
     def _submit(self, snapshot: Snapshot, kind: Kind) -> None:
+        self._number += 1
         state, arrays = encode(snapshot.state)
         wrong = next((name for name in snapshot.arrays if name.startswith(PREFIX)), None)
         if wrong is not None:
@@ -158,6 +160,7 @@ class Saving:
                 release=capture.release,
                 # The daemon reads through this kernel; the disk goes with the machine.
                 fsync=not (self._environment.managed and kind == "notice"),
+                number=self._number,
             )
         )
         self._submitted = snapshot.step

@@ -54,6 +54,8 @@ class Save:
     release: Callable[[Written | None], None] = lambda _written: None
     """Called once when the save is over: whole, with where everything lies; or not, with None."""
     fsync: bool = True
+    number: int = 0
+    """Which one of this attempt, counted alike by all ranks."""
 
 
 @dataclass(frozen=True)
@@ -229,9 +231,9 @@ class Writer:
             metrics=dict(save.metrics),
         )
         if self._rank:
-            self._parts.put(manifest, fsync=save.fsync)
+            self._parts.put(save.number, manifest, fsync=save.fsync)
         else:
-            manifest = self._parts.combine(manifest)
+            manifest = self._parts.combine(save.number, manifest)
             path = self._scratch / manifest.id.key
             make_folder(path.parent, fsync=save.fsync)
             replace_file(path, dump_manifest(manifest), fsync=save.fsync)
