@@ -24,7 +24,7 @@ from outlast_agent.lifetime import Life
 from outlast_agent.lookout import Lookout
 from outlast_agent.records import RecordError
 from outlast_agent.runtimes.base import Exit
-from outlast_agent.state import circumstances
+from outlast_agent.state import SHUTDOWN, circumstances
 from outlast_agent.stores.base import StoreError
 from outlast_agent.watchers.base import Watcher, WatcherError
 
@@ -35,7 +35,7 @@ POLL_SOON = 0.25
 POLL_STANDING_BY = 1.0
 """While another trains and nothing says that it will stop."""
 POLL_TRAINING = 3.0
-SHUTDOWN = 60.0
+SHUTDOWN_SECONDS = 60.0
 """Seconds that a shutdown leaves; the unit's TimeoutStopSec is longer."""
 
 
@@ -132,14 +132,15 @@ class Daemon:
 
     def _told(self) -> None:
         """A restart of the service alone leaves the command running, for the next daemon. With
-        the whole machine going down, it is a notice, if the cloud has not given one."""
+        the whole machine going down, it is a notice beside those that the cloud has given."""
+        if self._ending_as == "shutdown":
+            return
         self._ending_as = "restart"
         if machine_goes_down():
             self._ending_as = "shutdown"
             now = time.monotonic()
-            if self._state.notice is None:
-                notice = Notice("shutdown", "terminate", SHUTDOWN, now + SHUTDOWN, "")
-                self._step(events.NoticeCame(notice, now))
+            notice = Notice(SHUTDOWN, "terminate", SHUTDOWN_SECONDS, now + SHUTDOWN_SECONDS, "")
+            self._step(events.NoticeCame(notice, now))
 
     def _may_end(self) -> bool:
         if self._ending_as == "shutdown":

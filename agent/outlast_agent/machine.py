@@ -31,10 +31,8 @@ from outlast.notice import Notice
 from outlast_agent import budget, claim
 from outlast_agent.effects import (
     Abandon,
-    Acknowledge,
     Adopt,
     Claim,
-    Effect,
     Flush,
     Kill,
     PowerOff,
@@ -67,7 +65,15 @@ from outlast_agent.events import (
 )
 from outlast_agent.outcome import Ending
 from outlast_agent.state import FREEZE, IDLE_SECONDS, OVERTIME, STOP_GRACE, State, Step, Stop
-from outlast_agent.stopping import give_up_at, hurry, publish, push, stop
+from outlast_agent.stopping import (
+    acknowledge,
+    give_up_at,
+    hurry,
+    own_notice,
+    publish,
+    push,
+    stop,
+)
 
 
 def begin(now: float, *, lifetime_left: float) -> Step:
@@ -137,10 +143,11 @@ def step(state: State, event: Event) -> Step:
         case _, NoticeCame(notice, now):
             return _notice(state, notice, now)
         case _, NoticeWent(id_, now):
-            if state.notice is None or state.notice.id != id_:
+            left = tuple(notice for notice in state.notices if notice.id != id_)
+            if left == state.notices:
                 return state, ()
             published = state.phase in ("adopting", "restoring", "starting")
-            gone = replace(state, notice=None, spent=state.spent or published, waiting_since=now)
+            gone = replace(state, notices=left, spent=state.spent or published, waiting_since=now)
             return _act(gone, now)
 
         # Time.
@@ -191,6 +198,9 @@ def _act(state: State, now: float) -> Step:
             return _act(replace(state, phase="standing-by", waiting_since=now), now)
         case "standing-by", claim.Free(attempt) if attempt > state.over and state.notice is None:
             return replace(state, phase="claiming"), (Claim(attempt),)
+        case (("preparing" | "standing-by"), claim.Free() | claim.Wait()) if state.attempt is None:
+            # The store was read, and nothing that is this machine's may run: it may be taken.
+            return acknowledge(state)
         case _:
             return state, ()
 
@@ -230,12 +240,15 @@ def _told_to_leave(state: State, verdict: claim.Leave, now: float) -> Step:
                 plan = budget.Schedule(now, now)
                 over = Stop("superseded", verdict.reason, now, plan, termed=True, killed=True)
                 return replace(state, phase="stopping", stop=over), (Kill(),)
-            if state.stop is not None:
-                return state, ()  # it is stopping already, and leaves afterwards
             why: Literal["cancelled", "closed"] = (
                 "cancelled" if verdict.why == "cancelled" else "closed"
             )
-            return stop(state, why, verdict.reason, now + STOP_GRACE, now)
+            if state.stop is None:
+                return stop(state, why, verdict.reason, now + STOP_GRACE, now)
+            if told_before:
+                return state, ()
+            state = replace(state, stop=replace(state.stop, why=why, text=verdict.reason))
+            return hurry(state, own_notice(why, now + STOP_GRACE, now), now)
         case "preparing" | "standing-by":
             return _leave(state, verdict.reason, now)
         case "restoring" if not told_before:
@@ -259,29 +272,32 @@ def _off(state: State, reason: str) -> Step:
 def _notice(state: State, notice: Notice, now: float) -> Step:
     if notice.reason == FREEZE:
         return state, (Say("freeze", "the machine will be paused for some seconds; it goes on"),)
-    known = state.notice is not None and state.notice.id == notice.id
-    state = replace(state, notice=notice)
+    known = any(one.id == notice.id for one in state.notices)
+    others = (one for one in state.notices if one.id != notice.id)
+    soonest = sorted((notice, *others), key=lambda one: one.deadline_monotonic)
+    state = replace(state, notices=tuple(soonest))
+    told = () if known or state.notice is not notice else publish(state, now)
     match state.phase:
         case "training":
             return _heed(state, now)
         case "stopping":
-            return hurry(state, notice, now)
+            after, effects = hurry(state, notice, now)
+            return after, (*effects, *told)
         case "flushing":
-            effects: tuple[Effect, ...] = () if known else publish(state, now)
-            return state, (*effects, Flush(give_up_at(state)))
-        case "ending":
-            return state, () if known else publish(state, now)
+            return state, (*told, Flush(give_up_at(state)))
         case "preparing" if state.attempt is not None:
             return _claimed(state, now)
         case "preparing" | "standing-by":
-            # Nothing to save, as far as is known: the store may not have been read yet, so
-            # this is not acknowledged. It runs out by itself.
-            return state, ()
+            # Nothing to save. The store may not have been read yet: then it runs out by itself.
+            left = f"{notice.left(now):.0f} s left, and nothing trains here"
+            say = () if known else (Say("notice", f"notice: {notice.reason}, {left}"),)
+            after, effects = _act(state, now)
+            return after, (*say, *effects)
         case "restoring":
-            return state, () if known else (*publish(state, now), Abandon())
+            return state, () if known else (*told, Abandon())
         case _:
-            # Claiming, starting, adopting: their answer comes in a moment, then it counts.
-            return state, () if known else publish(state, now)
+            # Claiming, starting, adopting, ending: their answer comes in a moment, then it counts.
+            return state, told
 
 
 def _heed(state: State, now: float) -> Step:
@@ -313,13 +329,13 @@ def _after(state: State, now: float) -> Step:
     assert state.attempt is not None
     assert state.ending is not None
     ended = state.ending.outcome
-    acknowledge = () if state.notice is None else (Acknowledge(state.notice),)
     state = replace(state, over=max(state.over, state.attempt), attempt=None, stop=None)
+    state, acknowledged = acknowledge(state)
     if state.leave is None and ended == "yielded":
         standing = replace(
             state, phase="standing-by", waiting_since=now, verdict=None,
             announced=False, ending=None, spent=False,
         )  # fmt: skip
-        return standing, acknowledge
+        return standing, acknowledged
     off, effects = _off(state, state.leave or f"the attempt {ended}")
-    return off, (*acknowledge, *effects)
+    return off, (*acknowledged, *effects)

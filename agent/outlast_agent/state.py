@@ -24,6 +24,9 @@ STOP_GRACE = 20.0
 OVERTIME = 600.0
 """Past its lifetime by this much, a machine goes whatever it is doing."""
 
+SHUTDOWN = "shutdown"
+"""Id of the notice that the machine's own shutdown is: no cloud waits for a word about it."""
+
 FREEZE = "freeze"
 """A pause of seconds that the program does not notice: told to people, nothing stops."""
 
@@ -58,8 +61,10 @@ class State:
     """Why they will never be."""
     verdict: claim.Verdict | None = None
     """The latest, for the moment when the phase allows to act on it."""
-    notice: Notice | None = None
-    """In force for this machine."""
+    notices: tuple[Notice, ...] = ()
+    """In force for this machine, the soonest first."""
+    acknowledged: frozenset[str] = frozenset()
+    """Ids of those of which the cloud was told that it need not wait."""
     spent: bool = False
     """The attempt's notice is in the store and was taken back: others may soon claim the next
     one by it, so this one has to end all the same."""
@@ -68,6 +73,11 @@ class State:
     ending: Ending | None = None
     leave: str | None = None
     """Why the machine goes once what it has in hand is recorded."""
+
+    @property
+    def notice(self) -> Notice | None:
+        """The one that is obeyed: the soonest of those in force."""
+        return self.notices[0] if self.notices else None
 
 
 Step: TypeAlias = tuple[State, tuple[Effect, ...]]

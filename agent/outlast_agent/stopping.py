@@ -10,8 +10,8 @@ from typing import Literal
 
 from outlast.notice import Notice
 from outlast_agent import budget, claim
-from outlast_agent.effects import Effect, Kill, Publish, Tell, Terminate
-from outlast_agent.state import STOP_GRACE, State, Step, Stop
+from outlast_agent.effects import Acknowledge, Effect, Kill, Publish, Tell, Terminate
+from outlast_agent.state import SHUTDOWN, STOP_GRACE, State, Step, Stop
 
 
 def stop(
@@ -27,7 +27,7 @@ def stop(
     if why != "notice":
         if notice is not None:
             deadline = min(deadline, notice.deadline_monotonic)
-        notice = Notice(why, "stop", max(0.0, deadline - now), deadline, "")
+        notice = own_notice(why, deadline, now)
     assert notice is not None
     plan = budget.schedule(now, deadline, announced=state.announced)
     stopping = replace(state, phase="stopping", stop=Stop(why, text, deadline, plan))
@@ -35,20 +35,26 @@ def stop(
     return after, (Tell(state.attempt, notice), *publish(state, now), *pushed)
 
 
+def own_notice(why: str, deadline: float, now: float) -> Notice:
+    """What a program reads that is stopped for another reason than the cloud's notice."""
+    return Notice(why, "stop", max(0.0, deadline - now), deadline, "")
+
+
 def hurry(state: State, notice: Notice, now: float) -> Step:
-    """A notice, or an earlier deadline, while stopping already."""
-    assert state.stop is not None
+    """Another reason to stop, or less time, while stopping already: the soonest is obeyed."""
+    current = state.stop
+    assert current is not None
     assert state.attempt is not None
-    if state.stop.why == "superseded":
-        return state, ()
-    deadline = min(state.stop.deadline, notice.deadline_monotonic)
-    if state.stop.why == "notice" and deadline >= state.stop.deadline:
+    deadline = notice.deadline_monotonic
+    if current.why == "superseded" or deadline >= current.deadline:
         return state, ()
     plan = budget.schedule(now, deadline, announced=state.announced)
-    effects = publish(state, now) if state.stop.why != "notice" else ()
-    sooner = replace(state.stop, deadline=deadline, plan=plan)
-    after, pushed = push(replace(state, stop=sooner), now)
-    return after, (Tell(state.attempt, notice), *effects, *pushed)
+    sooner = budget.Schedule(
+        min(plan.terminate_at, current.plan.terminate_at), min(plan.kill_at, current.plan.kill_at)
+    )
+    hurried = replace(state, stop=replace(current, deadline=deadline, plan=sooner))
+    after, pushed = push(hurried, now)
+    return after, (Tell(state.attempt, notice), *pushed)
 
 
 def push(state: State, now: float) -> Step:
@@ -70,6 +76,13 @@ def publish(state: State, now: float) -> tuple[Effect, ...]:
     if state.notice is None or state.attempt is None:
         return ()
     return (Publish(state.attempt, replace(state.notice, seconds_left=state.notice.left(now))),)
+
+
+def acknowledge(state: State) -> tuple[State, tuple[Effect, ...]]:
+    """Tell the cloud, once, of each notice in force that nothing here needs its time."""
+    asked = [one for one in state.notices if one.id not in {SHUTDOWN, *state.acknowledged}]
+    told = state.acknowledged.union(one.id for one in asked)
+    return replace(state, acknowledged=told), tuple(Acknowledge(one) for one in asked)
 
 
 def give_up_at(state: State) -> float | None:

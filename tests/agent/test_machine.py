@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from outlast.notice import Notice
+from agent.machine_kit import LIFETIME, TRAINING, notice, run
 from outlast_agent import claim, effects, events, machine
 from outlast_agent.outcome import Ending
 from outlast_agent.state import IDLE_SECONDS, OVERTIME
 
-LIFETIME = 10_000.0
-
 rarely = st.integers(0, 7).map(lambda number: number == 5)
 """Most runs should get somewhere before something ends them."""
-
-
-def notice(now: float, seconds: float = 30.0, reason: str = "preempt", id_: str = "n1") -> Notice:
-    return Notice(id_, reason, seconds, now + seconds, "")
 
 
 class World(RuleBasedStateMachine):
@@ -34,6 +30,8 @@ class World(RuleBasedStateMachine):
         self.claimed: set[int] = set()
         self.recorded: dict[int, Ending] = {}
         self.published: set[int] = set()
+        self.told: dict[int, float] = {}
+        """The deadline that each attempt's program read of last."""
         self.off = False
         self.final: claim.Leave | None = None
         self.highest = 0
@@ -57,11 +55,15 @@ class World(RuleBasedStateMachine):
                     self.recorded[attempt] = ending
                 case effects.Acknowledge():
                     assert self.running is None, "the cloud may take the machine while it trains"
-                    assert self.own in self.recorded, "nothing was saved"
+                    assert self.own is None or self.own in self.recorded, "nothing was saved"
                 case effects.Publish(attempt):
                     assert attempt in self.claimed
                     self.published.add(attempt)
-                case effects.Tell() | effects.Terminate() | effects.Kill():
+                case effects.Tell(attempt, told):
+                    assert self.running is not None
+                    assert told.deadline_monotonic <= self.told.get(attempt, math.inf)
+                    self.told[attempt] = told.deadline_monotonic
+                case effects.Terminate() | effects.Kill():
                     assert self.running is not None
                 case effects.Adopt(attempt) | effects.Restore(attempt):
                     assert attempt not in self.recorded
@@ -199,13 +201,17 @@ class World(RuleBasedStateMachine):
         self.final = self.final or claim.Leave(why, why)
         self.step(events.Judged(self.final, self.now))
 
-    @rule(seconds=st.floats(0, 60), reason=st.sampled_from(["preempt", "freeze", "reboot"]))
-    def evict(self, seconds: float, reason: str) -> None:
-        self.step(events.NoticeCame(notice(self.now, seconds, reason), self.now))
+    @rule(
+        seconds=st.floats(0, 60),
+        reason=st.sampled_from(["preempt", "freeze", "reboot"]),
+        id_=st.sampled_from(["n1", "n2"]),
+    )
+    def evict(self, seconds: float, reason: str, id_: str) -> None:
+        self.step(events.NoticeCame(notice(self.now, seconds, reason, id_), self.now))
 
-    @rule()
-    def take_back(self) -> None:
-        self.step(events.NoticeWent("n1", self.now))
+    @rule(id_=st.sampled_from(["n1", "n2"]))
+    def take_back(self, id_: str) -> None:
+        self.step(events.NoticeWent(id_, self.now))
 
     @rule(seconds=st.sampled_from([0.25, 0.25, 1.0, 1.0, 30.0, 1000.0]))
     def tick(self, seconds: float) -> None:
@@ -223,6 +229,14 @@ class World(RuleBasedStateMachine):
             and not superseded
         ):
             assert state.attempt in self.published
+
+    @invariant()
+    def the_soonest_deadline_is_obeyed(self) -> None:
+        state = self.state
+        if state.phase == "stopping" and state.stop is not None and state.stop.why != "superseded":
+            assert all(state.stop.deadline <= one.deadline_monotonic for one in state.notices)
+            assert state.attempt is not None
+            assert self.told[state.attempt] == state.stop.deadline
 
     @invariant()
     def nothing_trains_that_should_leave(self) -> None:
@@ -270,22 +284,6 @@ TestWorld.settings = settings(
 )  # fmt: skip
 
 
-def run(*sequence: events.Event) -> tuple[machine.State, list[effects.Effect]]:
-    """The state and all effects after ``sequence``."""
-    state, todo = machine.begin(0.0, lifetime_left=LIFETIME)
-    done = list(todo)
-    for event in sequence:
-        state, todo = machine.step(state, event)
-        done += todo
-    return state, done
-
-
-TRAINING = (
-    events.Judged(claim.Free(1), 0.0), events.Ready(0.0), events.ClaimWon(1, 0.0),
-    events.Restored(), events.Started(0.0),
-)  # fmt: skip
-
-
 def test_the_straight_way():
     state, done = run(
         *TRAINING, events.Exited(Ending("finished")), events.Flushed(), events.Recorded(9.0)
@@ -294,54 +292,6 @@ def test_the_straight_way():
         "SetUp", "Claim", "Restore", "Start", "Flush", "Record", "PowerOff",
     ]  # fmt: skip
     assert state.phase == "leaving"
-
-
-def test_a_program_with_the_library_is_pushed_at_the_end_only():
-    came = events.NoticeCame(notice(100.0), 100.0)
-    state, done = run(*TRAINING, events.Announced(), came, events.Tick(126.0))
-    assert not any(isinstance(effect, effects.Terminate) for effect in done)
-    state, todo = machine.step(state, events.Tick(127.1))
-    assert todo == (effects.Terminate(),)
-    state, todo = machine.step(state, events.Tick(128.1))
-    assert todo == (effects.Kill(),)
-    assert machine.step(state, events.Tick(129.0))[1] == ()
-
-
-def test_any_other_program_gets_sigterm_at_once():
-    _, done = run(*TRAINING, events.NoticeCame(notice(100.0), 100.0))
-    assert [type(effect).__name__ for effect in done[-3:]] == ["Tell", "Publish", "Terminate"]
-
-
-def test_a_program_that_said_its_end_gets_five_seconds():
-    came = events.NoticeCame(notice(100.0), 100.0)
-    state, _ = run(*TRAINING, events.Announced(), came, events.SaidEnd(102.0), events.Tick(106.9))
-    # Said again on every look: the first counts.
-    state, _ = machine.step(state, events.SaidEnd(106.9))
-    assert machine.step(state, events.Tick(107.1))[1] == (effects.Kill(),)
-
-
-def test_acknowledged_only_after_the_end_is_recorded():
-    came = events.NoticeCame(notice(100.0), 100.0)
-    _, done = run(
-        *TRAINING, came, events.Exited(Ending("yielded")), events.Flushed(), events.Recorded(104.0)
-    )
-    names = [type(effect).__name__ for effect in done]
-    assert names.index("Acknowledge") > names.index("Record") > names.index("Flush")
-    assert names.count("Acknowledge") == 1
-    assert "PowerOff" not in names
-
-
-def test_a_shorter_notice_hurries():
-    state, _ = run(*TRAINING, events.Announced(), events.NoticeCame(notice(100.0, 30), 100.0))
-    state, todo = machine.step(state, events.NoticeCame(notice(101.0, 4), 101.0))
-    assert isinstance(todo[0], effects.Tell)
-    assert machine.step(state, events.Tick(103.9))[1] == (effects.Terminate(), effects.Kill())
-
-
-def test_a_freeze_stops_nothing():
-    state, done = run(*TRAINING, events.NoticeCame(notice(100.0, 900, "freeze"), 100.0))
-    assert state.phase == "training"
-    assert isinstance(done[-1], effects.Say)
 
 
 def test_no_claim_for_fifteen_minutes_ends_the_machine():
@@ -412,31 +362,6 @@ def test_a_view_from_before_the_end_does_not_bring_the_attempt_back():
     for stale in (claim.Mine(1), claim.Rebooted(1), claim.Free(1)):
         assert machine.step(state, events.Judged(stale, 9.1))[1] == ()
     assert machine.step(state, events.Judged(claim.Free(2), 9.2))[1] == (effects.Claim(2),)
-
-
-def test_a_notice_before_the_store_was_read_is_not_acknowledged():
-    came = events.NoticeCame(notice(1.0), 1.0)
-    state, done = run(came, events.Ready(2.0), events.Judged(claim.Mine(1), 3.0))
-    assert not any(isinstance(effect, effects.Acknowledge) for effect in done)
-    _, todo = machine.step(state, events.Adopted(True, 4.0))
-    assert [type(effect).__name__ for effect in todo] == ["Tell", "Publish", "Terminate"]
-
-
-def test_a_notice_taken_back_before_it_was_obeyed_ends_the_attempt_all_the_same():
-    back = (events.NoticeCame(notice(1.0), 1.0), events.NoticeWent("n1", 2.0))
-    # Restoring was broken off: a start would be one from nothing.
-    state, done = run(*TRAINING[:3], *back, events.Restored())
-    assert isinstance(done[-1], effects.Record)
-    state, todo = machine.step(state, events.Recorded(3.0))
-    assert (state.phase, state.spent, todo) == ("standing-by", False, ())
-    # While it was being started the notice went into the store, where others read it.
-    state, done = run(*TRAINING[:4], *back, events.Started(3.0))
-    assert state.phase == "stopping"
-    state, done = run(events.Judged(claim.Mine(1), 0.0), *back, events.Adopted(True, 3.0))
-    assert state.phase == "stopping"
-    # An earlier daemon had put it there; this one never saw it.
-    state, done = run(events.Judged(claim.Mine(1, noticed=True), 0.0), events.Adopted(True, 3.0))
-    assert state.phase == "stopping"
 
 
 def test_an_engine_that_never_answers_does_not_keep_the_machine():
