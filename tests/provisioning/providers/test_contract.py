@@ -20,6 +20,7 @@ from outlast_provisioning.providers.base import (
 )
 from outlast_provisioning.providers.local import LocalProvider
 from outlast_provisioning.providers.table import PROVIDERS
+from provisioning.providers.test_local import intend
 
 
 @pytest.fixture(params=sorted(PROVIDERS))
@@ -40,6 +41,7 @@ def asked_for(tmp_path: Path, name: str = "digits-1", *, grace: float = 1.0) -> 
         command=("sleep", "1000"),
     )
     pool = Pool(provider="local", grace_seconds=grace)
+    intend(tmp_path)
     return Request(name, pool, spec, max_lifetime_seconds=600)
 
 
