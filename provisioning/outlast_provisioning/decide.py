@@ -18,6 +18,7 @@ from typing import Literal
 from outlast_agent.records import AttemptEnd, Result
 from outlast_provisioning.actions import Action, Ask, Close, Delete, EndAttempt, Finish, Open
 from outlast_provisioning.failures import GiveUp, judge
+from outlast_provisioning.providers.base import EVICTED
 from outlast_provisioning.units import for_people
 from outlast_provisioning.world import AttemptView, LaunchView, World
 
@@ -150,6 +151,8 @@ def _doom(world: World, launch: LaunchView, policy: Policy, aside: tuple[str, ..
 
 
 def _dead(launch: LaunchView, last: AttemptView | None, where: str) -> Close:
+    if last is None and launch.machine is not None and launch.machine.detail == EVICTED:
+        return Close(launch.record, "evicted", f"{where} was evicted before it began to train")
     if last is None and launch.gone:
         return Close(launch.record, "vanished", f"{where} went before it began", "warning")
     if last is None:

@@ -124,6 +124,17 @@ def test_a_spare_stands_by_and_takes_over(world):
     assert first.wait() == 0  # the job is over: it goes too
 
 
+def test_a_spare_that_is_to_be_taken_away_lets_the_cloud_have_it_at_once(world):
+    trainer = world.launch(1, train(world, steps=3000, pause=0.05))
+    until(lambda: trainer.step() > 5)
+    spare = world.launch(2, train(world))
+    until(lambda: "standing-by" in status(spare.root)["phase"])
+    event = spare.metadata.evict(60)
+    until(lambda: spare.metadata.acknowledged == [event], 10)
+    assert [one.launch for one in world.events() if one.kind == "notice"] == [2]
+    assert trainer.metadata.acknowledged == []
+
+
 def test_a_store_that_is_away_is_waited_for(world):
     vm = world.launch(1, train(world, pause=0.05))
     until(lambda: vm.step() > 5)

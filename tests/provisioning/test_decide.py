@@ -127,6 +127,16 @@ def test_a_lost_machine_is_recorded_closed_and_replaced() -> None:
     assert open_ == Open(2, POOL, "lost", ())
 
 
+def test_a_machine_evicted_while_it_stood_by_is_told_as_evicted() -> None:
+    trains, spare = launch(1), launch(2, "gone")
+    assert spare.machine is not None
+    evicted = replace(spare, machine=replace(spare.machine, detail="evicted"))
+    for view, reason in ((evicted, "evicted"), (spare, "vanished")):
+        close = only(world(trains, view, attempts=(attempt(1, 1),)), Close)
+        assert isinstance(close, Close)
+        assert close.reason == reason
+
+
 def test_a_machine_that_is_not_listed_is_not_yet_gone() -> None:
     assert decide(world(launch(1, None), attempts=(attempt(1, 1),))) == ()
 

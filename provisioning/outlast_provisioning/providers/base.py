@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:  # a machine's supervisor starts in half the time without the models
     from outlast_agent.spec import JobSpec
 
+EVICTED = "evicted"
+"""Detail of a machine that the cloud took away after a notice."""
+
 MachineState = Literal["starting", "running", "stopping", "stopped", "gone"]
 
 
@@ -80,7 +83,7 @@ class Machine:
     launch: int
     state: MachineState
     detail: str = ""
-    """The provider's own word for the state."""
+    """The provider's own word for the state; :data:`EVICTED` if it is gone by a notice."""
 
 
 class Provider(ABC):

@@ -32,7 +32,7 @@ EXTRA_LIFETIME = 60.0
 MACHINE_VARIABLE = "OUTLAST_MACHINE"
 BOOT_VARIABLE = "OUTLAST_BOOT_ID"
 
-Fate = Literal["evicted", "powered-off", "deleted", "lifetime"]
+Fate = Literal["evicted", "killed", "powered-off", "deleted", "lifetime"]
 
 
 class Supervisor:
@@ -80,7 +80,7 @@ class Supervisor:
             if self._folder.take("delete"):
                 return "deleted"
             if self._folder.take("kill"):
-                return "evicted"
+                return "killed"
             if self._folder.take("evict") and self._evict_at is None:
                 self._evict_at = now + self._grace
                 self._metadata.publish("Preempt", self._grace)

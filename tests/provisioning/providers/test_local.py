@@ -22,7 +22,7 @@ from outlast_agent.spec import JobSpec
 from outlast_agent.stores.base import AlreadyExistsError
 from outlast_agent.stores.file import FileStore
 from outlast_provisioning.providers import processes
-from outlast_provisioning.providers.base import Pool, Request, TryAgainError
+from outlast_provisioning.providers.base import EVICTED, Pool, Request, TryAgainError
 from outlast_provisioning.providers.local import LocalProvider
 from outlast_provisioning.providers.local_folder import MachineFolder
 from outlast_provisioning.providers.local_vm import MACHINE_VARIABLE
@@ -145,6 +145,7 @@ def test_acknowledged_the_machine_goes_at_once(provider: LocalProvider, tmp_path
     assert answer.status_code == 200
     until(lambda: provider.list()[0].state == "gone")
     assert time.monotonic() - began < 5
+    assert provider.list()[0].detail == EVICTED
     assert not folder.disk.exists()
 
 
