@@ -74,9 +74,7 @@ def test_notice_stops_at_the_next_batch_and_the_next_attempt_goes_on(place):
     out, err = process.communicate(timeout=20)
     first = steps("".join(first) + out)
     assert process.returncode == 75
-    assert err.strip() == (
-        f"outlast: stopped at step {first[-1]} (preempt), saved: run again to go on from there"
-    )
+    assert err.strip() == f"outlast: stopped at step {first[-1]} (preempt), saved"
     end = place.end()
     assert (end.outcome, end.step) == ("yielded", first[-1])
 
@@ -370,6 +368,16 @@ def test_without_a_daemon_checkpoints_lie_beside_the_script(place):
     assert not place.end()
 
 
+def test_without_a_daemon_it_is_said_how_to_go_on(place):
+    script = place.script(TRAIN + "\n    train(2000)\n")
+    names = ("OUTLAST_SCRATCH", "OUTLAST_CONTROL", "OUTLAST_OUTPUTS", "OUTLAST_ATTEMPT")
+    process = place.start(sys.executable, script, **dict.fromkeys(names, ""))
+    at_step(process, 5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert "(sigint), saved: run again to go on from there" in err
+
+
 def test_two_programs_do_not_share_a_folder(place):
     script = place.script(TRAIN + "\n    train(2000)\n")
     first = place.start(sys.executable, script)
@@ -378,9 +386,10 @@ def test_two_programs_do_not_share_a_folder(place):
     first.kill()
     first.communicate()
     assert second.returncode == 1
-    assert second.stderr.splitlines()[-1].startswith(
-        f"BlockingIOError: another process trains with {place.scratch}: end it, or give"
-    )
+    assert second.stderr.splitlines() == [
+        f"outlast: train.py, line 6: another process trains with {place.scratch}: end it, or give "
+        "this one another folder"
+    ]
 
 
 def test_what_is_not_a_notice_is_told_once(place):

@@ -215,7 +215,9 @@ class Run:
         self._tell_progress(force=True)
         why = "" if self.notice is None else f" ({self.notice.reason})"
         if saved is not None and saved.step == snapshot.step:
-            say(f"stopped at step {step}{why}, saved: run again to go on from there")
+            # Inside Outlast nobody runs it again by hand; a cancelled job is not run again at all.
+            again = "" if self.environment.managed else ": run again to go on from there"
+            say(f"stopped at step {step}{why}, saved{again}")
         else:
             say(f"stopped at step {snapshot.step}{why}, which could not be saved")
         raise Stopped(step)
