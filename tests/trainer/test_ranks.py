@@ -46,4 +46,4 @@ def test_a_part_of_a_save_that_rank_0_passed_over_goes_with_its_objects(tmp_path
     assert not list((tmp_path / "parts").iterdir())
     manifest = load_newest(tmp_path, rank=0, world_size=2).manifest
     named = {tmp_path / ref.key for ref in manifest.objects}
-    assert {path for path in tmp_path.glob("objects/*/*")} == named
+    assert set(tmp_path.glob("objects/*/*")) == named

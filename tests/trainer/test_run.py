@@ -387,7 +387,7 @@ def test_two_programs_do_not_share_a_folder(place):
     first.communicate()
     assert second.returncode == 1
     assert second.stderr.splitlines() == [
-        f"outlast: train.py, line 6: another process trains with {place.scratch}: end it, or give "
+        f"outlast: train.py, line 7: another process trains with {place.scratch}: end it, or give "
         "this one another folder"
     ]
 

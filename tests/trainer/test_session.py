@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import sys
 import threading
-
-import pytest
 
 from outlast.checkpoint import load_newest
 
@@ -159,82 +156,6 @@ def test_objects_with_a_state_dict(place):
     assert result(place.python(script).stdout) == "result 0 5 15.0"
     assert place.python(script, attempt=2).returncode == 75
     assert result(place.python(script, attempt=3).stdout) == "result 8 13 39.0"
-
-
-REFUSED = {
-    "another model": (
-        "session.track(module=Module(4))",
-        "the checkpoint is of another model: module.layer.weight was float64[3] and is float64[4]. "
-        "Nothing was changed: give another folder to begin anew",
-    ),
-    "another program": (
-        "session.track(other=Module(3))",
-        "the checkpoint has no 'other': it is of another program",
-    ),
-    "another kind of generator": (
-        "session.track(rng=np.random.Generator(np.random.MT19937(0)))",
-        "rng is a MT19937 and was saved as a PCG64",
-    ),
-    "untrackable": (
-        "session.track(thing=object())",
-        "thing is a builtins.object, which cannot be tracked: put its numbers into",
-    ),
-    "twice": (
-        "session.track(module=Module(3)); session.track(module=Module(3))",
-        "module is tracked already",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_is_refused(place, case):
-    code, message = REFUSED[case]
-    start = STATE_DICT + "\n    session = outlast.Session()\n"
-    first = place.script(
-        start
-        + """
-    session.track(module=Module(3), rng=np.random.default_rng())
-    for step in session.steps(1): pass
-    """
-    )
-    assert place.python(first).returncode == 0
-    before = {path: path.read_bytes() for path in place.scratch.rglob("*") if path.is_file()}
-    done = place.python(place.script(f"{start}\n    {code}\n"), attempt=2)
-    assert done.returncode == 1
-    assert message in done.stderr.splitlines()[-1]
-    assert {
-        path: path.read_bytes() for path in place.scratch.rglob("*") if path.is_file()
-    } == before
-
-
-def test_a_checkpoint_of_another_framework_is_refused(place):
-    script = place.script(
-        """
-        from outlast.run import Run
-        from outlast.snapshot import Snapshot
-        Run.current().save(Snapshot(1, {"kind": "fit"}, {}), "end")
-        """
-    )
-    place.python(script)
-    done = place.python(place.script("import outlast; outlast.Session()"), attempt=2)
-    assert re.search(
-        r"ValueError: checkpoint 000001-000000000001 below .* was not written by outlast.Session",
-        done.stderr.splitlines()[-1],
-    )
-
-
-def test_another_machine_is_told_or_refused(place):
-    script = place.script(LOOP)
-    place.python(script, OMP_NUM_THREADS="1")
-    told = place.python(script, attempt=2, OMP_NUM_THREADS="2")
-    assert told.returncode == 0
-    (note,) = place.notes(2)
-    assert note["code"] == "machine-differs"
-    assert "OMP_NUM_THREADS was 1 and is 2" in note["text"]
-    refused = place.python(script, attempt=3, OMP_NUM_THREADS="3", OUTLAST_EXACT="strict")
-    assert refused.returncode == 1
-    assert "can only go on with equal bits" in refused.stderr.splitlines()[-1]
-    assert place.end(3) is None
 
 
 RANK = """

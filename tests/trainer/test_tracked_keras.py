@@ -5,6 +5,7 @@ TensorFlow is imported by one forked process, so that collecting the tests stays
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import textwrap
@@ -81,10 +82,7 @@ SCRIPT = """
     for what, thing in {"other": model(5), "deeper": deeper}.items():
         thing.build((None, 3))
         before = [weight.copy() for weight in thing.get_weights()]
-        try:
-            track({"model": thing})["model"].check(saved["model"])
-        except ValueError as error:
-            print(what, error)
+        print(what, track({"model": thing})["model"].check(saved["model"]))
         assert all((a == b).all() for a, b in zip(before, thing.get_weights()))
     for bad in ({"model": keras.Sequential([keras.layers.Dense(1)])},
                 {"optimizer": keras.optimizers.Adam()}):
@@ -106,10 +104,9 @@ def test_datasets_models_and_optimizers(tmp_path):
     lines = done.stdout.splitlines()
     assert lines[0] == "pipelines 10"
     assert lines[1] == "optimizer 6"
-    assert lines[2].startswith("other the checkpoint is of another model: in model, variable 0 was")
+    assert lines[2].startswith("other variable 0 was ")
     assert "kernel" in lines[2]
-    assert "Nothing was changed" in lines[2]
-    assert lines[3].startswith("deeper the checkpoint is of another model: in model, ")
+    assert re.fullmatch(r"deeper \d+ variables were saved and here are \d+, with .*", lines[3])
     assert lines[4] == "model has no variables yet: call it once, or build it, and track it then"
     assert lines[5].startswith("optimizer has no variables yet: call optimizer.build(")
     assert lines[6] == "warnings []"

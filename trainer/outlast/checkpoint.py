@@ -27,6 +27,7 @@ from outlast.manifest import (
     parse_manifest,
 )
 from outlast.plain import PREFIX, PlainError, decode
+from outlast.refused import OtherProcessesError
 
 
 class DamagedError(Exception):
@@ -110,7 +111,7 @@ def load_newest(
 
     A damaged one is passed over, told to ``on_damaged`` with what is wrong. Raises
     NewerVersionError, for going on from an older one would lose what is in the newer;
-    ValueError for one that was saved by another number of processes; OSError.
+    OtherProcessesError; OSError.
     """
     for id_ in checkpoints_in(root):
         try:
@@ -123,12 +124,13 @@ def load_newest(
 
 
 def load(root: Path, id_: CheckpointId, *, rank: int = 0, world_size: int = 1) -> Loaded:
-    """One checkpoint. Raises DamagedError, ManifestError, ValueError, OSError."""
+    """One checkpoint. Raises DamagedError, ManifestError, OtherProcessesError, OSError."""
     manifest = read_manifest(root, id_)
     if len(manifest.parts) != world_size:
-        raise ValueError(
-            f"checkpoint {id_} was saved by {len(manifest.parts)} processes and now {world_size} "
-            "train: start as many as before, or begin anew in an empty folder"
+        saved_by = f"{len(manifest.parts)} process{'es' if len(manifest.parts) > 1 else ''}"
+        raise OtherProcessesError(
+            f"checkpoint {id_} was saved by {saved_by} and now {world_size} train: start as many "
+            "as before"
         )
     objects = Objects(root, manifest.objects)
     part = next((part for part in manifest.parts if part.rank == rank), None)

@@ -60,9 +60,10 @@ class Control:
         with contextlib.suppress(OSError):  # told again in half a second; training matters more
             write_progress(self._leading, replace(progress, at_monotonic=now))
 
-    def note(self, note: Note) -> None:
-        """Tell a person one thing."""
-        say(note.text)
+    def note(self, note: Note, *, said: bool = False) -> None:
+        """Tell a person one thing; ``said``: it is on stderr already."""
+        if not said:
+            say(note.text)
         if self._folder is not None:
             with contextlib.suppress(OSError):  # it is on stderr, which the daemon keeps
                 append_note(self._folder, note)

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from outlast.refused import SettingError
+
 
 @dataclass(frozen=True)
 class Environment:
@@ -41,13 +43,18 @@ class Environment:
         """Whether a daemon is on the other side."""
         return self.control is not None
 
+    def instead(self, first: str) -> str:
+        """What a person can do where going on is refused: ``first``, or begin anew."""
+        anew = "submit the job under another name" if self.managed else f"remove {self.scratch}"
+        return f"{first}, or {anew} to begin anew. Nothing that is saved was changed."
+
 
 def read_environment(environ: Mapping[str, str] | None = None, *, script: Path) -> Environment:
     """Freeze the ``OUTLAST_*`` variables (and torchrun's RANK and WORLD_SIZE).
 
     ``script`` is the file that the user started; without a daemon, checkpoints are kept in
     ``.outlast/<its name>`` beside it, so that two scripts in one folder do not meet. Raises
-    ValueError, naming the variable, if a number is not one.
+    SettingError (a ValueError), naming the variable, if a number is not one.
     """
     env = os.environ if environ is None else environ
 
@@ -59,7 +66,7 @@ def read_environment(environ: Mapping[str, str] | None = None, *, script: Path) 
         if not text:
             return default
         if not text.isdecimal():
-            raise ValueError(f"{name} must be a whole number, not {text!r}")
+            raise SettingError(f"{name} must be a whole number, not {text!r}")
         return int(text)
 
     def seconds(name: str) -> float | None:
@@ -69,7 +76,7 @@ def read_environment(environ: Mapping[str, str] | None = None, *, script: Path) 
         except ValueError:
             value = math.nan
         if value is not None and not 0 <= value < math.inf:
-            raise ValueError(f"{name} must be a number of seconds, not {text!r}")
+            raise SettingError(f"{name} must be a number of seconds, not {text!r}")
         return value
 
     return Environment(

@@ -8,10 +8,15 @@ import logging
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
 from typing import Any, NoReturn
 
+from outlast.control import say
 from outlast.progress import EX_TEMPFAIL
+from outlast.refused import RefusedError
 
 
 class Stopped(SystemExit):
@@ -52,6 +57,34 @@ def _leave() -> None:
 # Handlers run last to first. This one is registered when the package is imported, so that it
 # comes after those of the program and of what it imports later.
 atexit.register(_leave)
+
+
+def show_plainly() -> None:
+    """Have a refusal that nobody catches shown as its one line, with where in the script it was.
+
+    Unless somebody shows exceptions in a way of his own.
+    """
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _show
+
+
+def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if not isinstance(error, RefusedError):
+        sys.__excepthook__(kind, error, trace)
+        return
+    script = [
+        (Path(frame.f_code.co_filename).name, line)
+        for frame, line in traceback.walk_tb(trace)
+        if frame.f_globals.get("__name__") == "__main__"
+    ]
+    at = f"{script[-1][0]}, line {script[-1][1]}: " if script else ""
+    say(f"{at}{error}")
+
+
+def refusal() -> RefusedError | None:
+    """What ended the program, if that was a refusal."""
+    last = getattr(sys, "last_value", None)
+    return last if isinstance(last, RefusedError) else None
 
 
 class ExitWatch:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from outlast.fingerprint import differences, fingerprint
+from outlast.refused import OtherMachineError
 from outlast.run import Run
-
-
-class OtherMachineError(RuntimeError):
-    """Only equal machines are allowed, and this one is not equal."""
 
 
 def compare(run: Run) -> None:
     """Tell what differs from the machine and the versions that the checkpoint was written with.
 
-    Raises :class:`OtherMachineError` if the job demands an equal one.
+    Raises :class:`outlast.refused.OtherMachineError` if the job demands an equal one.
     """
     loaded = run.resumed
     if loaded is None:
@@ -23,12 +20,10 @@ def compare(run: Run) -> None:
         return
     text = "; ".join(found)
     if run.environment.strict:
-        told = (
+        raise OtherMachineError(
             f"checkpoint {loaded.id} can only go on with equal bits on an equal machine: {text}. "
             "The job says exact: strict; run it on such a machine, or say exact: best"
         )
-        run.note("error", "machine-differs", told)
-        raise OtherMachineError(told)
     run.note(
         "warning",
         "machine-differs",

@@ -22,6 +22,8 @@ from typing import Any
 
 import xxhash
 
+from outlast.refused import RefusedError
+
 VERSION = 1
 MAX_MANIFEST_BYTES = 64 << 20
 
@@ -34,8 +36,10 @@ class ManifestError(ValueError):
     """A manifest that cannot be used; the message says which and why."""
 
 
-class NewerVersionError(ManifestError):
+class NewerVersionError(RefusedError, ManifestError):
     """A manifest written by a newer Outlast."""
+
+    code = "checkpoint-newer"
 
 
 @dataclass(frozen=True, order=True)
@@ -203,7 +207,7 @@ def parse_manifest(data: bytes, *, name: str) -> Manifest:
         if isinstance(version, int) and version > VERSION:
             raise NewerVersionError(
                 f"manifest {name} has format version {version}, this Outlast reads up to "
-                f"{VERSION}: update outlast in the image"
+                f"{VERSION}: update outlast"
             )
         check = _CHECK.match(data)
         if check is None or xxhash.xxh3_128_hexdigest(data[check.end() :]) != check[1].decode():

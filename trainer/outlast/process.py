@@ -13,11 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from outlast.refused import FolderInUseError
+
 
 def hold(folder: Path, *, patience: float = 2.0) -> Callable[[], None]:
     """Keep other processes from training with ``folder``, until this one ends, however it ends.
 
-    Returns what lets go. Raises BlockingIOError if another still trains there after
+    Returns what lets go. Raises FolderInUseError if another still trains there after
     ``patience`` seconds. A record lock, since forked data-loader workers that outlive a killed
     program must not hold it.
     """
@@ -32,7 +34,7 @@ def hold(folder: Path, *, patience: float = 2.0) -> Callable[[], None]:
         except BlockingIOError as error:
             if time.monotonic() > deadline:
                 os.close(descriptor)
-                raise BlockingIOError(
+                raise FolderInUseError(
                     f"another process trains with {folder}: end it, or give this one another folder"
                 ) from error
             time.sleep(0.1)

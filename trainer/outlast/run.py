@@ -24,7 +24,7 @@ from outlast import cadence
 from outlast.checkpoint import Loaded
 from outlast.control import Control, say
 from outlast.environment import Environment, read_environment
-from outlast.exits import ExitWatch, Stopped, leave_at_once
+from outlast.exits import ExitWatch, Stopped, leave_at_once, refusal, show_plainly
 from outlast.notice import Notice
 from outlast.process import in_forked_children, on_signals
 from outlast.progress import EX_TEMPFAIL, Note, Phase, Progress
@@ -55,10 +55,11 @@ class Run:
         """The run of this process, made at the first call.
 
         ``folder``, ``outputs`` and ``every`` (seconds between saves) hold outside Outlast only;
-        a daemon's word goes before. Raises ValueError for an environment that makes no sense,
-        BlockingIOError if another process trains with the same folder, OSError.
+        a daemon's word goes before. Raises SettingError for an environment that makes no sense,
+        FolderInUseError if another process trains with the same folder, OSError.
         """
         if cls._current is None:
+            show_plainly()
             script = Path(getattr(__main__, "__file__", None) or Path.cwd() / "interactive")
             if not os.access(script.parent, os.W_OK):  # a program installed for all
                 script = Path.cwd() / script.name
@@ -112,7 +113,7 @@ class Run:
     def resumed(self) -> Loaded | None:
         """The checkpoint that this run goes on from, read at the first call; None: none.
 
-        Raises NewerVersionError, ValueError (another number of processes), OSError.
+        Raises NewerVersionError, OtherProcessesError, OSError.
         """
         if not self._resumed_read:
             self.phase("restoring")
@@ -238,6 +239,9 @@ class Run:
         """
         if os.getpid() != self._pid:
             return
+        refused = refusal()
+        if refused is not None:
+            self._control.note(Note("error", refused.code, str(refused)), said=True)
         self.flush(None)
         # Also if the last save failed: what was trained for is in the outputs by now.
         if success and self._finished and not self._stopped:

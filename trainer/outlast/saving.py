@@ -13,12 +13,13 @@ from outlast.checkpoint import Loaded, load_newest
 from outlast.durable import make_folder
 from outlast.environment import Environment
 from outlast.fingerprint import fingerprint
-from outlast.manifest import CheckpointId
+from outlast.manifest import CheckpointId, NewerVersionError
 from outlast.outputs import Capture, Outputs, restore_outputs
 from outlast.plain import PREFIX, encode
 from outlast.process import hold
 from outlast.progress import Note
 from outlast.ranks import Board
+from outlast.refused import OtherProcessesError, SettingError
 from outlast.retention import next_attempt, sweep
 from outlast.schedule import Schedule
 from outlast.snapshot import Snapshot
@@ -37,7 +38,7 @@ class Saving:
         on_note: Callable[[Note], None],
         monotonic: Callable[[], float],
     ) -> None:
-        """Raises BlockingIOError if another process trains with the same folder; OSError."""
+        """Raises FolderInUseError, SettingError, OSError."""
         self._environment = environment
         self._scratch = environment.scratch.absolute()
         self._on_note, self._monotonic = on_note, monotonic
@@ -77,14 +78,17 @@ class Saving:
     def load(self) -> Loaded | None:
         """The newest whole checkpoint, to go on from; the outputs folder is brought back.
 
-        Raises NewerVersionError, ValueError (another number of processes), OSError.
+        Raises NewerVersionError, OtherProcessesError, OSError.
         """
-        loaded = load_newest(
-            self._scratch,
-            rank=self._environment.rank,
-            world_size=self._environment.world_size,
-            on_damaged=self._damaged,
-        )
+        try:
+            loaded = load_newest(
+                self._scratch,
+                rank=self._environment.rank,
+                world_size=self._environment.world_size,
+                on_damaged=self._damaged,
+            )
+        except (NewerVersionError, OtherProcessesError) as error:
+            raise type(error)(self._environment.instead(str(error))) from None
         if loaded is None and self._passed_over:
             text = "no whole checkpoint is left: training begins from nothing."
             self._on_note(Note("warning", "checkpoint-none-whole", text))
@@ -187,7 +191,7 @@ def _outputs(environment: Environment, scratch: Path) -> Outputs | None:
     script = getattr(__main__, "__file__", None)
     for inside in (scratch, *([Path(script)] if script else [])):
         if not environment.managed and inside.resolve().is_relative_to(folder.resolve()):
-            raise ValueError(
+            raise SettingError(
                 f"the outputs folder {folder} holds {inside}: give a folder of its own, since a "
                 "resume removes from it what was not there"
             )

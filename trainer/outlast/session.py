@@ -24,6 +24,7 @@ import numpy as np
 
 from outlast.generators import read_generators, set_generators
 from outlast.machines import compare
+from outlast.refused import OtherModelError, OtherProgramError
 from outlast.run import Run
 from outlast.snapshot import Snapshot
 from outlast.tracked import Tracked
@@ -52,9 +53,8 @@ class Session:
         ``folder`` for checkpoints, the ``outputs`` folder that belongs to them, and seconds
         between saves (``every``; None: chosen from their cost) hold outside Outlast only.
         Random generators are restored here, and again when :meth:`steps` begins: seed them
-        before. Raises ValueError for a checkpoint that is not of a session, NewerVersionError,
-        OtherMachineError where only equal machines are allowed, BlockingIOError if another
-        process trains with the same folder.
+        before. Raises OtherProgramError (a ValueError) for a checkpoint that is not of a session,
+        and what else :mod:`outlast.refused` has; OSError.
         """
         self._run = Run.current(folder=folder, outputs=outputs, every=every)
         self._tracked: dict[str, Tracked] = {}
@@ -63,9 +63,9 @@ class Session:
         loaded = self._run.resumed
         saved = {} if loaded is None else loaded.state
         if loaded is not None and (not isinstance(saved, dict) or saved.get("kind") != _KIND):
-            raise ValueError(
-                f"checkpoint {loaded.id} below {self._run.environment.scratch} was not written "
-                "by outlast.Session: give another folder"
+            raise OtherProgramError(
+                f"checkpoint {loaded.id} was not written by outlast.Session: "
+                + self._run.environment.instead("run the program that wrote it")
             )
         compare(self._run)
         self._saved: dict[str, Any] = saved
@@ -101,8 +101,9 @@ class Session:
         Takes Keras models and optimizers, NumPy generators, and everything that has
         ``state_dict`` and ``load_state_dict`` (PyTorch modules, optimizers, schedulers). A
         ``dataset`` (``tf.data``) is returned as an iterable to be used in its place, which goes
-        on where it was. Raises ValueError, naming the variable, if the checkpoint is of
-        another model, before anything is changed; TypeError for what cannot be tracked.
+        on where it was. Raises OtherModelError (a ValueError), naming the variable, if the
+        checkpoint is of another model, before anything is changed; TypeError for what cannot be
+        tracked.
         """
         if dataset is not None:
             objects["dataset"] = dataset
@@ -113,9 +114,9 @@ class Session:
         if self.restored:
             saved = self._saved.get("tracked", {})
             for name, thing in tracked.items():
-                if name not in saved:
-                    raise ValueError(f"the checkpoint has no {name!r}: it is of another program")
-                thing.check(saved[name])
+                wrong = "it is not in there" if name not in saved else thing.check(saved[name])
+                if wrong is not None:
+                    raise self._refused(f"{name} does not fit: {wrong}")
             for name, thing in tracked.items():
                 thing.restore(saved[name])
         for thing in tracked.values():
@@ -177,6 +178,12 @@ class Session:
     ) -> None:
         if kind is None:
             self.finish()
+
+    def _refused(self, why: str) -> OtherModelError:
+        loaded, environment = self._run.resumed, self._run.environment
+        assert loaded is not None, "only what is restored can be refused"
+        what = f"checkpoint {loaded.id} is of another model or program"
+        return OtherModelError(f"{what}: {why}; {environment.instead('track what it had')}")
 
     def _end_step(self) -> None:
         self.steps_done += 1

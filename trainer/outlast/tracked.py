@@ -20,8 +20,8 @@ class Tracked(ABC):
         """Its state as plain data, which later steps leave as it is."""
 
     @abstractmethod
-    def check(self, saved: Any) -> None:
-        """Raise ValueError, naming the variable, if ``saved`` does not fit. Changes nothing."""
+    def check(self, saved: Any) -> str | None:
+        """What of ``saved`` does not fit, naming the variable; None: all does. Changes nothing."""
 
     @abstractmethod
     def restore(self, saved: Any) -> None:

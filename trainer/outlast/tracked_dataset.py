@@ -92,10 +92,11 @@ class TrackedDataset(Tracked):
         """As :meth:`outlast.tracked.Tracked.capture`."""
         return self.iterable.position()
 
-    def check(self, saved: Any) -> None:
+    def check(self, saved: Any) -> str | None:
         """As :meth:`outlast.tracked.Tracked.check`."""
-        if not isinstance(saved, dict) or saved.keys() != {"passes", "taken", "place"}:
-            raise ValueError(f"{self._name} is a dataset, and the checkpoint has something else")
+        if isinstance(saved, dict) and saved.keys() == {"passes", "taken", "place"}:
+            return None
+        return "the checkpoint has something other than the place in a dataset"
 
     def restore(self, saved: Any) -> None:
         """As :meth:`outlast.tracked.Tracked.restore`."""

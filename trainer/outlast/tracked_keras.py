@@ -38,14 +38,12 @@ class TrackedKeras(Tracked):
         # Reading gives tensors that later updates leave as they are; these arrays are views.
         return {name: np.asarray(value) for name, value in read(self._variables(), "").items()}
 
-    def check(self, saved: Any) -> None:
+    def check(self, saved: Any) -> str | None:
         """As :meth:`outlast.tracked.Tracked.check`."""
-        wrong = mismatch(self._variables(), saved, "")
-        if wrong is not None:
-            raise ValueError(
-                f"the checkpoint is of another model: in {self._name}, {wrong}. Nothing was "
-                "changed: give another folder to begin anew"
-            )
+        values = saved.values() if isinstance(saved, dict) else [None]
+        if not all(hasattr(value, "dtype") for value in values):
+            return "the checkpoint has something other than a Keras model or optimizer"
+        return mismatch(self._variables(), saved, "")
 
     def restore(self, saved: Any) -> None:
         """As :meth:`outlast.tracked.Tracked.restore`."""

@@ -23,11 +23,13 @@ class TrackedGenerator(Tracked):
             return _copied(self._generator.get_state(legacy=False))
         return _copied(self._generator.bit_generator.state)
 
-    def check(self, saved: Any) -> None:
+    def check(self, saved: Any) -> str | None:
         """As :meth:`outlast.tracked.Tracked.check`."""
-        here, there = self.capture()["bit_generator"], saved["bit_generator"]
-        if here != there:
-            raise ValueError(f"{self._name} is a {here} and was saved as a {there}")
+        here = self.capture()["bit_generator"]
+        there = saved.get("bit_generator") if isinstance(saved, dict) else None
+        if not isinstance(there, str):
+            return "the checkpoint has something other than a generator of NumPy"
+        return None if here == there else f"it is a {here} and was saved as a {there}"
 
     def restore(self, saved: Any) -> None:
         """As :meth:`outlast.tracked.Tracked.restore`."""
@@ -53,18 +55,18 @@ class TrackedStateDict(Tracked):
         """As :meth:`outlast.tracked.Tracked.capture`."""
         return _to_plain(self._thing.state_dict())
 
-    def check(self, saved: Any) -> None:
+    def check(self, saved: Any) -> str | None:
         """As :meth:`outlast.tracked.Tracked.check`."""
+        if not isinstance(saved, dict):
+            return "the checkpoint has something other than a state_dict"
         if not hasattr(self._thing, "named_parameters"):
-            return  # an optimizer has no state before its first step
+            return None  # an optimizer has no state before its first step
         here = self._thing.state_dict()
         for key in [*saved, *(key for key in here if key not in saved)]:
             told = [_signature(side.get(key)) for side in (saved, _to_plain(here))]
             if told[0] != told[1]:
-                raise ValueError(
-                    f"the checkpoint is of another model: {self._name}.{key} was {told[0]} and "
-                    f"is {told[1]}. Nothing was changed: give another folder to begin anew"
-                )
+                return f"{self._name}.{key} was {told[0]} and is {told[1]}"
+        return None
 
     def restore(self, saved: Any) -> None:
         """As :meth:`outlast.tracked.Tracked.restore`."""

@@ -14,13 +14,13 @@ def _data(rows: int = 40) -> tuple[Any, Any]:
     return random.random((rows, 3), np.float32), random.random((rows, 1), np.float32)
 
 
-def _model(units: int = 4) -> Any:
+def _model(units: int = 4, optimizer: str = "adam") -> Any:
     import keras
 
     keras.utils.set_random_seed(1)
     layers = [keras.layers.Dense(units), keras.layers.Dropout(0.5), keras.layers.Dense(1)]
     model = keras.Sequential(layers)
-    model.compile("adam", "mse", metrics=["mae"], jit_compile=False)  # quicker to trace
+    model.compile(optimizer, "mse", metrics=["mae"], jit_compile=False)  # quicker to trace
     return model
 
 
@@ -50,11 +50,13 @@ def _told(model: Any, *histories: Any) -> None:
 
 
 def trained(
+    *,
     units: int = 4,
     version: str | None = None,
     kill: int | None = None,
     epochs: int = 4,
     built: bool = True,
+    optimizer: str = "adam",
 ) -> None:
     import keras
 
@@ -62,7 +64,7 @@ def trained(
 
     if version is not None:
         keras.__version__ = version
-    model = _model(units)
+    model = _model(units, optimizer)
     if built:
         model.build((None, 3))
     stopping = keras.callbacks.EarlyStopping("loss", patience=3, restore_best_weights=True)

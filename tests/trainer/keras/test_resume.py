@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from outlast.keras_fit import versions
@@ -43,12 +45,26 @@ def test_a_checkpoint_of_another_model_is_refused(scripts, version) -> None:
     scripts.run("trained", version=version, kill=5, code=9)
     before = scripts.checkpoints()
     scripts.run("trained", version=version, units=6, code=1)
-    assert "another model: variable 0 was" in scripts.log
-    assert "dense/kernel of float32 (3, 4)" in scripts.log
-    assert "float32 (3, 6)" in scripts.log
+    line = scripts.log.splitlines()[-1]
+    assert " holds another model or optimizer: variable 0 was " in line
+    assert "dense/kernel of float32 (3, 4)" in line
+    assert "float32 (3, 6)" in line
+    assert re.search(r"or remove /.*\.outlast.* to begin anew. Nothing that is saved was", line)
+    assert "Traceback" not in scripts.log
     after = scripts.checkpoints()
     assert after.items() <= before.items()
     assert {name for name in before if "checkpoints" in name} <= after.keys()
+
+
+@pytest.mark.parametrize("version", ["3.15.1", "4.0.1"])
+def test_another_optimizer_is_refused(scripts, version) -> None:
+    scripts.run("trained", version=version, kill=5, code=9)
+    scripts.run("trained", version=version, optimizer="sgd", code=1)
+    assert re.search(
+        r"another model or optimizer: \d+ variables were saved, with adam/.*, and here are \d+; "
+        "give model and optimizer back the shape that they had, or remove ",
+        scripts.log.splitlines()[-1],
+    )
 
 
 def test_exact_strict_refuses_another_machine(scripts) -> None:

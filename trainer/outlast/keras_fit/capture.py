@@ -14,10 +14,6 @@ from typing import Any
 import numpy as np
 
 
-class OtherModelError(ValueError):
-    """The checkpoint holds another model; the message names the first variable that differs."""
-
-
 @dataclass(frozen=True)
 class Variable:
     """One variable of one device."""
@@ -75,9 +71,11 @@ def mismatch(variables: Iterable[Variable], saved: Mapping[str, Any], prefix: st
         if mine != its:
             return f"variable {index} was {name} of {its}, and here it is {variable.name} of {mine}"
     if len(here) > len(there):
-        return f"this model has {len(here)} variables, {here[len(there)].name} among them"
+        first = here[len(there)].name
+        return f"{len(there)} variables were saved and here are {len(here)}, with {first}"
     if len(there) > len(here):
-        return f"it has {len(there)} variables, {there[len(here)][0]} among them"
+        first = there[len(here)][0]
+        return f"{len(there)} variables were saved, with {first}, and here are {len(here)}"
     return None
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import keras
 
 from outlast.keras_fit import build, callbacks_state, capture, randomness
-from outlast.keras_fit.capture import OtherModelError, Variable
+from outlast.keras_fit.capture import Variable
 from outlast.keras_fit.fit_call import FitCall
-from outlast.keras_fit.holdings import finite
+from outlast.keras_fit.holdings import finite, other_model
 from outlast.keras_fit.script import NOW, Script, prefix_of
 from outlast.run import Run
 from outlast.snapshot import Snapshot
@@ -150,8 +150,5 @@ class EpochFit(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
             build.build_eagerly(self.model, self._call.epoch_iterator._distributed_dataset)
         wrong = capture.mismatch(self._variables(), self._saved, self._prefix)
         if wrong is not None:
-            raise OtherModelError(
-                f"the checkpoint holds another model: {wrong}; nothing was changed: give the model "
-                "the shape that it had, or begin anew in an empty folder"
-            )
+            raise other_model(self._run, wrong)
         capture.assign(self._variables(), self._saved)

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from outlast.keras_fit import build, callbacks_state, capture, randomness
-from outlast.keras_fit.capture import OtherModelError, Variable
+from outlast.keras_fit.capture import Variable
 from outlast.keras_fit.data_validation import Validation
 from outlast.keras_fit.feed import Feed
 from outlast.keras_fit.fit_call import FitCall
+from outlast.refused import OtherModelError
+from outlast.run import Run
 
 
 class Holdings:
@@ -66,10 +68,10 @@ class Holdings:
         """The variables."""
         return capture.read(self._variables(), prefix)
 
-    def restore_variables(self, saved: Mapping[str, Any], prefix: str, *, where: str) -> None:
+    def restore_variables(self, run: Run, saved: Mapping[str, Any], prefix: str) -> None:
         """Give the variables back what :meth:`arrays` took, in a model that is built for it.
 
-        Raises :class:`OtherModelError`, naming ``where`` it was saved; then nothing was changed.
+        Raises :class:`outlast.refused.OtherModelError`; then nothing was changed.
         """
         if self.graph is None and capture.mismatch(self._variables(), saved, prefix):
             self.trace()
@@ -78,10 +80,7 @@ class Holdings:
         variables = self._variables()
         wrong = capture.mismatch(variables, saved, prefix)
         if wrong is not None:
-            raise OtherModelError(
-                f"{where} holds another model: {wrong}; nothing was changed: give the model the "
-                "shape that it had, or begin anew in an empty folder"
-            )
+            raise other_model(run, wrong)
         capture.assign(variables, saved)
 
     def restore_rest(self, record: dict[str, Any]) -> list[str]:
@@ -92,6 +91,16 @@ class Holdings:
 
     def _variables(self) -> list[Variable]:
         return capture.variables_of(self._model, more=build.graph_variables(self.graph))
+
+
+def other_model(run: Run, wrong: str) -> OtherModelError:
+    """That the checkpoint of ``run`` does not fit, ``wrong`` being what :func:`mismatch` says."""
+    id_ = run.resumed.id if run.resumed is not None else ""
+    back = "give model and optimizer back the shape that they had"
+    return OtherModelError(
+        f"checkpoint {id_} holds another model or optimizer: {wrong}; "
+        + run.environment.instead(back)
+    )
 
 
 def plain_logs(logs: Any) -> dict[str, Any]:

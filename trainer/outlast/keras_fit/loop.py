@@ -246,7 +246,7 @@ class Fit:
         loaded = self._run.resumed
         assert loaded is not None, "there is a record, so there is a checkpoint"
         saved = {name: loaded.arrays[name] for name in loaded.arrays if name.startswith(NOW)}
-        self._held.restore_variables(saved, NOW, where=f"checkpoint {loaded.id}")
+        self._held.restore_variables(self._run, saved, NOW)
         return self._held.restore_rest(record)
 
     def _replay(self, record: dict[str, Any]) -> None:

@@ -72,8 +72,5 @@ class PassedFit:
         self._run.finish()
 
     def _restore_variables(self) -> None:
-        loaded = self._run.resumed
-        assert loaded is not None, "a call was over, so there is a checkpoint"
         if self._finished.arrays:
-            where = f"checkpoint {loaded.id}"
-            self._held.restore_variables(self._finished.arrays, self._prefix, where=where)
+            self._held.restore_variables(self._run, self._finished.arrays, self._prefix)

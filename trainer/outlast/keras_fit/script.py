@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from outlast.refused import OtherProgramError
 from outlast.run import Run
 from outlast.snapshot import Snapshot
 
@@ -80,7 +81,7 @@ _scripts: weakref.WeakKeyDictionary[Run, Script] = weakref.WeakKeyDictionary()
 def script_of(run: Run, of: str) -> Script:
     """The one of ``run``, made from its checkpoint at the first call.
 
-    Raises ValueError if the checkpoint is not of the kind ``of``.
+    Raises OtherProgramError if the checkpoint is not of the kind ``of``.
     """
     if run not in _scripts:
         script = Script(of)
@@ -88,10 +89,10 @@ def script_of(run: Run, of: str) -> Script:
         if loaded is not None:
             state = loaded.state
             if not isinstance(state, dict) or state.get("of") != of:
-                raise ValueError(
+                back = "go on with the program and the versions that saved it"
+                raise OtherProgramError(
                     f"checkpoint {loaded.id} was not saved by outlast.Resume with this version of "
-                    "Keras: go on with the program and the versions that saved it, or begin anew "
-                    "in an empty folder"
+                    f"Keras: {run.environment.instead(back)}"
                 )
             names = list(loaded.arrays)
             for index, record in enumerate(state["fits"]):
