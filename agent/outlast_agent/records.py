@@ -49,6 +49,8 @@ class LaunchClosed(Record):
     """The launch is over."""
 
     reason: str
+    again: str = ""
+    """About when the next machine is asked for, for people; empty: at once, if one is needed."""
 
 
 class Claim(Record):

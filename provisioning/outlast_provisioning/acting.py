@@ -6,6 +6,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from outlast_agent import layout
@@ -15,7 +16,13 @@ from outlast_provisioning.actions import Action, Ask, Close, Delete, EndAttempt,
 from outlast_provisioning.clock import stamp
 from outlast_provisioning.job import Job, job_spec, machine_name, pools
 from outlast_provisioning.memory import Memory
-from outlast_provisioning.placement import Experience, after_eviction, after_refusal, after_start
+from outlast_provisioning.placement import (
+    Experience,
+    after_eviction,
+    after_refusal,
+    after_start,
+    choose,
+)
 from outlast_provisioning.providers.base import (
     GiveUpError,
     NoCapacityError,
@@ -25,9 +32,12 @@ from outlast_provisioning.providers.base import (
     QuotaError,
     Request,
 )
+from outlast_provisioning.units import for_people
 
 ASK_AGAIN_SECONDS = 10.0
 """After a passing fault of a provider."""
+ASK_FOR_SECONDS = 300.0
+"""A fault that lasts this long does not pass: another pool is asked, or this one much later."""
 
 Say = Callable[..., None]
 """``say(sentence, **facts)``: one log line."""
@@ -62,8 +72,8 @@ class Actor:
                 self._ask(launch)
             case Close(launch, reason, text, level):
                 self._close(launch, reason, text, level)
-            case Delete(provider, machine, launch):
-                self._delete(provider, machine, launch)
+            case Delete(provider):
+                delete(self._providers[provider], action, self._say)
             case EndAttempt(end, launch, text):
                 key = layout.attempt_end(self._job.name, end.attempt)
                 if self._create(key, end.model_copy(update={"at": stamp()})):
@@ -117,44 +127,55 @@ class Actor:
         provider = self._providers.get(launch.provider)
         if pool is None or provider is None:
             told = f"no provider {launch.provider} or no such pool in this version of Outlast"
+            self._note(str(launch.pool.get("name")), lambda seen: replace(seen, never=told))
             self._close(launch, "refused", told, "error")
             return
         spec = job_spec(self._job, launch, pool)
         try:
             provider.ask(Request(launch.machine, pool, spec, spec.max_lifetime_seconds))
         except GiveUpError as error:
-            self._memory.refusal = f"{pool.name}: {error}"
+            why = str(error)
+            self._note(pool.name, lambda seen: replace(seen, never=why))
             self._close(launch, "refused", f"{pool.name} refuses this job: {error}", "error")
         except (NoCapacityError, QuotaError, NotAllowedError) as error:
-            self._note(pool.name, lambda seen: after_refusal(seen, self._clock()))
             self._close(launch, "no-capacity", f"{pool.name} gave no machine: {error}", "warning")
         except ProviderError as error:
-            self._memory.retry_ask[launch.number] = self._clock() + ASK_AGAIN_SECONDS
-            self._say("a machine could not be asked for", machine=launch.machine, error=str(error))
+            self._ask_later(launch, pool.name, str(error))
         else:
             self._memory.asked[launch.number] = self._clock()
+
+    def _ask_later(self, launch: Launch, pool: str, error: str) -> None:
+        """A fault that should pass: told once, and waited for, but not for ever."""
+        now = self._clock()
+        first = launch.number not in self._memory.failing
+        since = now - self._memory.failing.setdefault(launch.number, now)
+        if since >= ASK_FOR_SECONDS:
+            told = f"{pool} could not be asked for a machine in {for_people(since)}: {error}"
+            self._close(launch, "no-capacity", told, "warning")
+            return
+        self._memory.retry_ask[launch.number] = now + ASK_AGAIN_SECONDS
+        if first:
+            told = f"{pool} cannot be asked for machine {launch.machine} now, trying on: {error}"
+            self._tell("ask-failed", told, "warning", launch=launch.number)
 
     def _close(
         self, launch: Launch, reason: str, text: str, level: Literal["info", "warning", "error"]
     ) -> None:
-        key = layout.launch_closed(self._job.name, launch.number)
-        if self._create(key, LaunchClosed(at=stamp(), reason=reason)):
-            self._tell(reason, text, level, launch=launch.number)
         now = self._clock()
         pool = str(launch.pool.get("name"))
         lived = self._memory.seen(layout.launch(self._job.name, launch.number), now)
         if reason in ("evicted", "lost", "vanished", "silent"):
             self._note(pool, lambda seen: after_eviction(after_start(seen), lived, now))
-        elif reason in ("never-claimed", "setup-failed"):
+        again = ""
+        if reason in ("no-capacity", "never-claimed", "setup-failed"):
             self._note(pool, lambda seen: after_refusal(seen, now))
-
-    def _delete(self, provider: str, machine: str, launch: int) -> None:
-        try:
-            self._providers[provider].delete(machine)
-        except ProviderError as error:
-            self._say("a machine could not be deleted yet", machine=machine, error=str(error))
-        else:
-            self._say("a machine was deleted", machine=machine, launch=launch)
+            wait = choose(pools(self._job), self._memory.experience, now)[1]
+            if wait > 0:
+                again = stamp(after=wait)
+                text = f"{text}; the next machine is asked for in {for_people(wait)}"
+        key = layout.launch_closed(self._job.name, launch.number)
+        if self._create(key, LaunchClosed(at=stamp(), reason=reason, again=again)):
+            self._tell(reason, text, level, launch=launch.number)
 
     def _note(self, pool: str, change: Callable[[Experience], Experience]) -> None:
         self._memory.experience[pool] = change(self._memory.experience.get(pool, Experience()))
@@ -190,3 +211,13 @@ class Actor:
         key = layout.event(self._job.name, time.time_ns() // 1000, secrets.token_hex(4))
         with contextlib.suppress(AlreadyExistsError):
             self._store.create(key, dump(event))
+
+
+def delete(provider: Provider, action: Delete, say: Say) -> None:
+    """Delete one machine; what cannot be deleted yet is listed, and seen again."""
+    try:
+        provider.delete(action.machine)
+    except ProviderError as error:
+        say("a machine could not be deleted yet", machine=action.machine, error=str(error))
+    else:
+        say("a machine was deleted", machine=action.machine, launch=action.launch)

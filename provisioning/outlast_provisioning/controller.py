@@ -23,12 +23,12 @@ from outlast_agent import layout
 from outlast_agent.records import Controller as Watch
 from outlast_agent.records import RecordError, dump, load
 from outlast_agent.stores.base import NotFoundError, Store, StoreError
-from outlast_provisioning.acting import Actor, Say
+from outlast_provisioning.acting import Actor, Say, delete
 from outlast_provisioning.actions import Close, EndAttempt, Finish, Open
 from outlast_provisioning.clock import stamp
 from outlast_provisioning.decide import Policy, decide, finished_with
 from outlast_provisioning.memory import Memory
-from outlast_provisioning.observe import Listing, observe, read_job
+from outlast_provisioning.observe import Listing, abandoned, observe, read_job
 from outlast_provisioning.providers.base import Provider, ProviderError
 
 TICK_SECONDS = 1.0
@@ -172,13 +172,27 @@ class Controller:
                 self._store.delete(key)
         except NotFoundError:
             job.over = True  # a beat without a job: a submit that was cut short, or a removed job
-        except (StoreError, RecordError) as error:
+        except RecordError as error:
+            self._trouble(f"job {name}", str(error))
+            self._clean_up(name, job.memory)
+            return
+        except StoreError as error:
             self._trouble(f"job {name}", str(error))
             return
         except Exception as error:  # one job's fault must not stop the others
             self._trouble(f"job {name}", f"{type(error).__name__}: {error}")
             return
         self._trouble(f"job {name}", "")
+
+    def _clean_up(self, name: str, memory: Memory) -> None:
+        """What is closed costs no more money, even if nothing else can be decided."""
+        now = self._clock()
+        with contextlib.suppress(StoreError):  # told, or tried again at the next look
+            for action, since in list(
+                abandoned(self._store, name, dict(self._listings), memory, now)
+            ):
+                if since > self._policy.courtesy:
+                    delete(self._providers[action.provider], action, self._say)
 
     def _list_machines(self) -> None:
         for name, provider in self._providers.items():

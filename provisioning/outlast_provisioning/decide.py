@@ -79,7 +79,7 @@ def _towards_result(world: World, policy: Policy) -> list[Action]:
     if isinstance(verdict, GiveUp):
         result = _result(world, "failed", verdict.message, verdict.attempt, verdict.step)
         return [Finish(result.model_copy(update={"log_tail": verdict.log_tail}))]
-    if world.refusal is not None:
+    if world.refusal is not None and not _anything_left(world):
         return [Finish(_result(world, "failed", world.refusal))]
     if world.held is not None:
         return _close_all(world, "held", f"the job is held: {world.held.message}")
@@ -211,6 +211,13 @@ def _live(world: World) -> list[AttemptView]:
     """Attempts that may still train."""
     dead = {launch.number for launch in world.launches if launch.dead}
     return [one for one in world.attempts if one.end is None and one.claim.launch not in dead]
+
+
+def _anything_left(world: World) -> bool:
+    """Whether some machine trains, or may yet."""
+    return bool(_live(world)) or any(
+        launch.closed is None and not launch.dead for launch in world.launches
+    )
 
 
 def _never_began(world: World) -> int:

@@ -22,10 +22,10 @@ class Memory:
     """When the machine of a launch was got from its provider."""
     experience: dict[str, Experience] = field(default_factory=dict)
     """By name of pool."""
-    refusal: str | None = None
-    """A provider said that the job can never run."""
     retry_ask: dict[int, float] = field(default_factory=dict)
     """Not to ask again for a launch before then."""
+    failing: dict[int, float] = field(default_factory=dict)
+    """Since when the machine of a launch could not be asked for."""
     _records: dict[str, Record] = field(default_factory=dict)
     _beat: tuple[int, str, int, float] | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,14 +19,16 @@ from outlast_agent.records import (
     Launch,
     LaunchClosed,
     Record,
+    RecordError,
     Result,
     Resumed,
     load,
 )
 from outlast_agent.stores.base import NotFoundError, Store
+from outlast_provisioning.actions import Delete
 from outlast_provisioning.job import Job, machine_name, pools
 from outlast_provisioning.memory import Memory
-from outlast_provisioning.placement import choose
+from outlast_provisioning.placement import choose, refused_by_all
 from outlast_provisioning.providers.base import Machine
 from outlast_provisioning.world import AttemptView, LaunchView, World
 
@@ -84,7 +86,7 @@ def observe(
         beat_age=0.0 if beat is None else memory.beat_age(beat, now),
         offer=offer,
         offer_wait=wait,
-        refusal=memory.refusal,
+        refusal=refused_by_all(pools(job), memory.experience),
         leftover=_leftover(job, launches, listings),
     )
 
@@ -173,8 +175,9 @@ def _checkpoints(store: Store, name: str) -> tuple[CheckpointId, ...]:
 
 
 def _resumed(store: Store, name: str, memory: Memory) -> tuple[Resumed, ...]:
-    keys = [entry.key for entry in store.list(f"{layout.job_root(name)}resumed/")]
-    return tuple(_once(store, key, Resumed, memory) for key in keys)
+    parts = _numbered(store, f"{layout.job_root(name)}resumed/")
+    numbers = [number for number in sorted(parts) if "" in parts[number]]
+    return tuple(_once(store, layout.resumed(name, one), Resumed, memory) for one in numbers)
 
 
 def _leftover(
@@ -189,6 +192,27 @@ def _leftover(
         and machine.name == machine_name(job, machine.launch)
         and machine.name not in known
     )
+
+
+def abandoned(
+    store: Store, name: str, listings: Mapping[str, Listing], memory: Memory, now: float
+) -> Iterator[tuple[Delete, float]]:
+    """Machines of closed launches of a job of which a record cannot be read, and since when.
+
+    The launch and the word that it is closed are enough to delete a machine. Raises StoreError.
+    """
+    for provider, listing in listings.items():
+        for machine in listing.machines:
+            if machine.job != name:
+                continue
+            closed = layout.launch_closed(name, machine.launch)
+            try:
+                launch = _once(store, layout.launch(name, machine.launch), Launch, memory)
+                store.read(closed, limit=_RECORD_BYTES)
+            except (NotFoundError, RecordError):
+                continue
+            if launch.machine == machine.name:
+                yield Delete(provider, machine.name, machine.launch), memory.seen(closed, now)
 
 
 def _once(store: Store, key: str, kind: type[R], memory: Memory) -> R:

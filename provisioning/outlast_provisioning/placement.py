@@ -2,7 +2,8 @@
 
 Two kinds of bad experience. A pool that *evicted* is asked last for a while; it is never a
 reason to wait, so a job's only pool is asked again at once. A pool that *refused* (no capacity,
-no quota, machines that never began) is not asked at all until its cool-down is over.
+no quota, machines that never began) is not asked at all until its cool-down is over. One that
+can never run the job is not asked again.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ class Experience:
     refusals: int = 0
     avoid_until: float = 0.0
     refused_until: float = 0.0
+    never: str = ""
+    """Why it can never run this job; empty: it may."""
 
 
 def after_eviction(before: Experience, lived: float, now: float) -> Experience:
@@ -54,10 +57,19 @@ def cool_down(times: int) -> float:
 def choose(
     pools: Sequence[Pool], experience: Mapping[str, Experience], now: float
 ) -> tuple[Pool | None, float]:
-    """The pool to ask now; or None, and the seconds until one may be asked."""
+    """The pool to ask now; or None, and the seconds until one may be asked (0: none ever)."""
     known = [(pool, experience.get(pool.name, Experience())) for pool in pools]
+    known = [(pool, seen) for pool, seen in known if not seen.never]
     open_ = [(pool, seen) for pool, seen in known if seen.refused_until <= now]
     if not open_:
         return None, min((seen.refused_until for _, seen in known), default=now) - now
     pool, _ = min(open_, key=lambda one: (max(one[1].avoid_until - now, 0.0), one[0].price))
     return pool, 0.0
+
+
+def refused_by_all(pools: Sequence[Pool], experience: Mapping[str, Experience]) -> str | None:
+    """Why no pool can ever run the job, or None while one may."""
+    why = [(pool.name, experience.get(pool.name, Experience()).never) for pool in pools]
+    if not all(text for _, text in why):
+        return None
+    return "; ".join(f"{name}: {text}" for name, text in why)

@@ -28,6 +28,11 @@ State = Literal[
     "cancelled",
 ]  # fmt: skip
 
+_WAITS = {
+    "no-capacity": "no pool has a machine for it",
+    "never-claimed": "its last machine did not begin to train",
+    "setup-failed": "the set-up of its last machine failed",
+}
 _RECORD_BYTES = 4 << 20
 _LOG_BYTES = 64 << 20
 
@@ -168,8 +173,9 @@ def _state(world: World, live: bool, launched: bool, beat: Beat | None) -> tuple
     if launched:
         return "starting", (beat.detail or beat.phase) if beat else "the machine is coming up", ""
     last = world.launches[-1].closed if world.launches else None
-    if last is not None and last.reason in ("no-capacity", "never-claimed", "setup-failed"):
-        return "waiting", "no pool had a machine for it; asked again in 1 to 30 minutes", ""
+    if last is not None and last.reason in _WAITS:
+        again = f"; asked again at about {last.again[11:19]} UTC" if last.again else ""
+        return "waiting", f"{_WAITS[last.reason]}{again}", ""
     return "waiting", "no machine is asked for", "it needs a controller: `outlast controller`"
 
 

@@ -98,7 +98,7 @@ class World:
     offer_wait: float = 0.0
     """Until a pool may be asked again."""
     refusal: str | None = None
-    """A provider said that this job cannot be run, ever."""
+    """Why no pool can run this job, ever."""
     leftover: tuple[tuple[str, Machine], ...] = ()
     """Machines of this job that no launch accounts for, with their providers."""
 
