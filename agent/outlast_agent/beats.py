@@ -15,6 +15,8 @@ from outlast_agent.state import State
 from outlast_agent.stores.base import StoreError
 
 SECONDS = 2.0
+LAST_SECONDS = 3.0
+"""For the last one."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class Beater:
             self.beat()
             if self._context.stop.wait(SECONDS):
                 return
+
+    def last(self) -> None:
+        """Once more as the machine goes. A store that is slow is not waited for."""
+        self._context.thread("last beat", self.beat).join(LAST_SECONDS)
 
     def beat(self) -> None:
         """Once. A store that does not take it is shown on the board."""

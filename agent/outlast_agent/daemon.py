@@ -35,6 +35,10 @@ POLL_SOON = 0.25
 POLL_STANDING_BY = 1.0
 """While another trains and nothing says that it will stop."""
 POLL_TRAINING = 3.0
+LAST_WORDS = 10.0
+"""Seconds for what is left to tell when the machine goes."""
+RESTART_WORDS = 1.0
+"""And when this daemon goes, and the next one follows."""
 SHUTDOWN_SECONDS = 60.0
 """Seconds that a shutdown leaves; the unit's TimeoutStopSec is longer."""
 
@@ -110,8 +114,12 @@ class Daemon:
                     self._step(events.Tick(ticked, waits=context.board.waits()))
         finally:
             context.stop.set()
-        self._hands.close()
-        beater.beat()
+        if self._off is None:
+            # The next daemon beats; a notice may be running, so it must not wait for this one.
+            self._hands.close(RESTART_WORDS)
+        else:
+            self._hands.close(LAST_WORDS)
+            beater.last()
         return self._off
 
     def _take(self, message: Message) -> None:

@@ -28,8 +28,6 @@ from outlast_agent.watchers.base import Watcher, WatcherError
 
 START_DELAY = 2.0
 START_TRIES = 10
-LAST_WORDS = 10.0
-"""Seconds for what is left to tell when the machine goes."""
 LAST_LOGS = 30.0
 LAST_LOGS_UNDER_NOTICE = 2.0
 
@@ -96,9 +94,9 @@ class Hands:
         """The store was read for the first time: it is known whether there is work to adopt."""
         self._decided.set()
 
-    def close(self) -> None:
-        """Say the last words."""
-        self.teller.close(LAST_WORDS)
+    def close(self, within: float) -> None:
+        """Say the last words, for at most ``within`` seconds."""
+        self.teller.close(within)
 
     def _begin(self, number: int) -> None:
         if self.attempt is None or self.attempt.number != number:
