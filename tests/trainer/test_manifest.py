@@ -152,3 +152,10 @@ def test_the_newest_is_of_the_highest_attempt():
         "000002-000000000500",
         "000001-000000000900",
     ]
+
+
+def test_what_nobody_would_read_back_is_not_written(monkeypatch):
+    monkeypatch.setattr("outlast.manifest.MAX_MANIFEST_BYTES", 2 << 20)
+    large = replace(MANIFEST, parts=(Part(0, {"a": "x" * (3 << 20)}, ()),))
+    with pytest.raises(ValueError, match="3 MiB as text, and at most 2 can be saved"):
+        dump_manifest(large)

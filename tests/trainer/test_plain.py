@@ -169,3 +169,11 @@ json_values = st.recursive(
 def test_damaged_json_raises_only_plain_error(value):
     with contextlib.suppress(PlainError):
         decode(value, {})
+
+
+def test_long_bytes_lie_beside_the_json():
+    value = {"data": {"state": bytes(range(256)) * 40, "short": b"ab"}}
+    told, arrays = encode(value)
+    assert len(json.dumps(told)) < 200
+    assert [array.nbytes for array in arrays.values()] == [10240]
+    assert decode(json.loads(json.dumps(told)), arrays) == value

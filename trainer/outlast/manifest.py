@@ -157,7 +157,9 @@ class Manifest:
     objects: tuple[ObjectRef, ...]
     outputs: tuple[OutputFile, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
-    """The latest logs (finite values), for people and for keeping the best."""
+    """The latest logs (finite values), for people."""
+    finite: bool = True
+    """Whether all of the logs were finite. Of those that were, the newest is kept."""
     version: int = VERSION
 
     @property
@@ -185,10 +187,17 @@ def newest_first(names: Iterable[str]) -> list[CheckpointId]:
 def dump_manifest(manifest: Manifest) -> bytes:
     """As JSON, which begins with the xxh3-128 of the rest as ``check``.
 
-    Raises ValueError or TypeError if a state holds what JSON cannot say (NaN, bytes).
+    Raises ValueError or TypeError if a state holds what JSON cannot say (NaN, bytes), or so much
+    that nobody would read it back.
     """
     body = json.dumps(asdict(manifest), separators=(",", ":"), allow_nan=False).encode()[1:]
-    return b'{"check":"%s",%s' % (xxhash.xxh3_128_hexdigest(body).encode(), body)
+    data = b'{"check":"%s",%s' % (xxhash.xxh3_128_hexdigest(body).encode(), body)
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise ValueError(
+            f"the state takes {len(data) >> 20} MiB as text, and at most "
+            f"{MAX_MANIFEST_BYTES >> 20} can be saved: keep large data in arrays"
+        )
+    return data
 
 
 def parse_manifest(data: bytes, *, name: str) -> Manifest:
@@ -240,6 +249,7 @@ def _manifest(value: dict[str, Any]) -> Manifest:
         objects=objects,
         outputs=tuple(_output(file, objects) for file in _items(value["outputs"])),
         metrics={_text(k): float(v) for k, v in dict(value.get("metrics", {})).items()},
+        finite=value.get("finite") is not False,
         version=_count(value, "version"),
     )
 

@@ -1,8 +1,9 @@
 """Plain Python data as strict JSON beside named arrays, and back exactly. No pickle.
 
 JSON says only what it can say exactly: everything else becomes ``{"$": kind, "v": ...}``. NaN
-and infinities keep their bits, numpy scalars their type, arrays (which go to the arrays' side)
-their memory order; a tuple comes back as a tuple and a dict with any keys as that dict.
+and infinities keep their bits, numpy scalars their type, arrays (which go to the arrays' side, as
+long bytes do) their memory order; a tuple comes back as a tuple and a dict with any keys as that
+dict.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ PREFIX = "$state/"
 
 _TAG = "$"
 _DEPTH = 200
+_LONG = 1 << 12  # bytes; more than this would swell the manifest
 _EXACT_INT = 1 << 53  # what every JSON reader keeps; Python also limits digits in text
 
 
@@ -66,6 +68,8 @@ def _encode(value: Any, path: str, depth: int, prefix: str, arrays: dict[str, np
         if math.isfinite(value):
             return value
         return {_TAG: "float", "v": struct.pack("<d", value).hex()}
+    if kind is bytes and len(value) > _LONG:
+        return {**_encode_array(np.frombuffer(value, np.uint8), path, prefix, arrays), _TAG: "long"}
     if kind is bytes:
         return {_TAG: "bytes", "v": base64.b64encode(value).decode()}
     if kind is list:
@@ -138,6 +142,8 @@ def _decode(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
         return np.frombuffer(bytes.fromhex(content), _dtype(value["dtype"]))[0]
     if kind == "array":
         return _decode_array(value, arrays)
+    if kind == "long":
+        return _decode_array(value, arrays).tobytes()
     if not isinstance(content, list):
         raise PlainError(f"a list was expected, not {content!r:.50}")
     if kind == "dict":
