@@ -1,18 +1,20 @@
 """What the callback adds to a training epoch of the digits example with a save every ten seconds.
 
-Two things add time, and each is measured against epochs beside it, in one process:
+Two things add time, and each is measured in one process, against what lies beside it:
 
-- *watching*: epochs with the callback that save nothing, against epochs without it, a few of each
-  in turn. The first epoch of every ``fit`` is left out: in it the training step is traced.
-- *saving*: epochs in which one save falls against the epochs beside them in which none does.
+- *saving*: epochs in which one save falls against the two epochs around them, in which none does;
+- *watching*: the time between two steps, when ``fit`` calls its callbacks and everything of ours
+  runs that is no save, in epochs with the callback against epochs without it, in turn. A whole
+  epoch takes five percent more or less than the one before it, with or without a callback, so the
+  ratio of whole epochs (``epochs_percent``) is told with its interval, but shows less.
 
-The callback's part of an epoch's time is then ``watching + saving / every``. The ratios are taken
-neighbour by neighbour, so a machine whose speed drifts does not decide them. Writes
-``bench/out/overhead.json``, intervals by resampling with a fixed seed::
+The callback's part of an epoch's time is then ``watching + saving / every``. Writes
+``bench/out/overhead.json``, all intervals of 95 %, by resampling with a fixed seed::
 
     {"overhead_percent": ..., "interval_95": [low, high],
      "watching_percent": ..., "watching_interval_95": [low, high],
-     "saving_seconds": ..., "saving_interval_95": [low, high], ...}
+     "saving_seconds": ..., "saving_interval_95": [low, high],
+     "epochs_percent": ..., "epochs_interval_95": [low, high], ...}
 """
 
 from __future__ import annotations
@@ -26,33 +28,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "bench" / "out"
 EPOCHS = 4
-"""Epochs of a ``fit`` that count, after one that does not."""
-
-
-def medians(values: list[float], rounds: int = 4000) -> list[float]:
-    """The median of ``values``, then of ``rounds`` samples from them, sorted."""
-    generator = random.Random(0)
-    resampled = (
-        statistics.median(generator.choices(values, k=len(values))) for _ in range(rounds)
-    )
-    return [statistics.median(values), *sorted(resampled)]
-
-
-def interval(found: list[float]) -> list[float]:
-    """The 95 % interval of what :func:`medians` found."""
-    _, *resampled = found
-    return [resampled[int(len(resampled) * 0.025)], resampled[int(len(resampled) * 0.975)]]
+"""Epochs of a ``fit`` that count, after one in which the step is traced and before a last one."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=60, help="of fits with and without")
+    parser.add_argument("--pairs", type=int, default=40, help="of fits with and without")
     parser.add_argument("--saves", type=int, default=60)
     parser.add_argument("--every", type=float, default=10.0, help="seconds between two saves")
     options = parser.parse_args()
@@ -86,85 +74,160 @@ def measure(folder: Path, pairs: int, saves: int, every: float) -> dict[str, Any
     train = train.with_options(untuned)
     model = digits.build_model(steps=1_000_000)
 
-    class Clock(keras.callbacks.Callback):
-        """Seconds of each epoch; no hook for a batch, which would slow Keras down."""
+    times = Times(model)
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.seconds: list[float] = []
-            self.saves: list[int] = []
+    class Clock(keras.callbacks.Callback):
+        """Marks the epochs; no hook for a batch, which would slow Keras down."""
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-            self.count, self.start = saved(), time.perf_counter()
+            times.begin()
 
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            self.seconds.append(time.perf_counter() - self.start)
-            self.saves.append(saved() - self.count)
+    def fit(epochs: int, *extra: Any) -> list[Epoch]:
+        times.clear()
+        model.fit(train, epochs=epochs + 2, callbacks=[Clock(), *extra], verbose=0)
+        if extra:
+            Run.current().flush()
+        return times.epochs[1:]
 
-    def fit(*extra: Any) -> Clock:
-        clock = Clock()
-        model.fit(train, epochs=EPOCHS + 1, callbacks=[clock, *extra], verbose=0)
-        del clock.seconds[0], clock.saves[0]
-        return clock
-
-    saved: Callable[[], int] = lambda: 0  # noqa: E731 - replaced once there is a run
-    plain = fit().seconds
-
-    # Watching. No save is due within this process's life.
-    watched = []
-    for number in range(pairs):
-        resume = outlast.Resume(folder=folder, every=1e9)
-        if number == 0:
-            fit(resume)  # makes the run, its threads and folders
-            resume = outlast.Resume(folder=folder, every=1e9)
-        # The order changes from pair to pair: what a fit leaves behind hits both kinds alike.
-        first, second = ((), (resume,)) if number % 2 else ((resume,), ())
-        seconds = [statistics.median(fit(*extra).seconds) for extra in (first, second)]
-        without, with_callback = seconds if number % 2 else reversed(seconds)
-        plain.append(without)
-        watched.append(with_callback / without - 1)
-        progress("watching", number + 1, pairs, f"{watched[-1]:+.2%}")
-
-    # Saving. Every second epoch or so saves.
+    # Saving: in one fit, every second epoch has one save, after a batch chosen at random.
+    fit(1, outlast.Resume(folder=folder, every=1e9))  # makes the run, its threads and folders
     run = Run.current()
-    run._saving._schedule._every = 2 * statistics.median(plain)
-    count = 0
+    order = random.Random(0)
+    within = [order.randrange(len(train)) if epoch % 2 else None for epoch in range(2 * saves + 4)]
+    asked = iter(batch == at for at in within for batch in range(len(train) + 1))
+    run.due = lambda now=None: next(asked)  # type: ignore[method-assign] # noqa: ARG005
+    seconds = [epoch.seconds for epoch in fit(2 * saves + 1, outlast.Resume(folder=folder))]
+    del run.due  # type: ignore[method-assign]
+    took = [
+        seconds[index] - (seconds[index - 1] + seconds[index + 1]) / 2
+        for index in range(2, len(seconds) - 1, 2)
+    ]
+    progress("saving", len(took), saves, f"{1000 * statistics.median(took):.1f} ms")
 
-    def counting(*arguments: Any, own: Callable[..., None] = run.save) -> None:
-        nonlocal count
-        count += arguments[-1:] != ("fit",)
-        own(*arguments)
+    # Watching: no save is due within this process's life.
+    without, with_callback = [], []
+    for number in range(pairs):
+        # The order changes from pair to pair: what a fit leaves behind hits both kinds alike.
+        for watched in (False, True) if number % 2 else (True, False):
+            if watched:
+                with_callback.append(fit(EPOCHS, outlast.Resume(folder=folder, every=1e9)))
+            else:
+                without.append(fit(EPOCHS))
+        more = loop_seconds(with_callback[-1:]) - loop_seconds(without[-1:])
+        progress("watching", number + 1, pairs, f"{1000 * more:+.2f} ms an epoch")
+    epoch_seconds = statistics.median(epoch.seconds for fit_ in without for epoch in fit_)
 
-    run.save = counting  # type: ignore[method-assign]
-    run._saving._schedule._next = 0.0
-    saved = lambda: count  # noqa: E731
-    took: list[float] = []
-    while len(took) < saves:
-        clock = fit(outlast.Resume(folder=folder))
-        beside = [s for s, n in zip(clock.seconds, clock.saves, strict=True) if n == 0]
-        within = [s for s, n in zip(clock.seconds, clock.saves, strict=True) if n == 1]
-        if beside:
-            took.extend(seconds - statistics.median(beside) for seconds in within)
-        progress("saving", len(took), saves, f"{1000 * took[-1]:.1f} ms" if took else "")
+    def watching(chosen: list[int]) -> float:
+        more = loop_seconds([with_callback[i] for i in chosen])
+        return (more - loop_seconds([without[i] for i in chosen])) / epoch_seconds
 
-    run.flush()
-    watching, saving = medians(watched), medians(took)
-    shuffled = random.Random(1).sample(saving[1:], len(saving) - 1)
-    together = [watching[0] + saving[0] / every]
-    together += sorted(w + s / every for w, s in zip(watching[1:], shuffled, strict=True))
+    def saving(chosen: list[int]) -> float:
+        return statistics.median(took[i] for i in chosen)
+
+    def ratio(chosen: list[int]) -> float:
+        pairs_ = [(with_callback[i], without[i]) for i in chosen]
+        return statistics.median(median_seconds(a) / median_seconds(b) - 1 for a, b in pairs_)
+
+    watch, save, whole = (
+        resampled(figure, count)
+        for figure, count in ((watching, pairs), (saving, len(took)), (ratio, pairs))
+    )
+    together = [a + b / every for a, b in zip(watch, save, strict=True)]
     return {
-        "overhead_percent": round(100 * together[0], 3),
-        "interval_95": [round(100 * value, 3) for value in interval(together)],
-        "watching_percent": round(100 * watching[0], 3),
-        "watching_interval_95": [round(100 * value, 3) for value in interval(watching)],
-        "saving_seconds": round(saving[0], 5),
-        "saving_interval_95": [round(value, 5) for value in interval(saving)],
+        "overhead_percent": percent(together[0]),
+        "interval_95": [percent(value) for value in interval(together)],
+        "watching_percent": percent(watch[0]),
+        "watching_interval_95": [percent(value) for value in interval(watch)],
+        "saving_seconds": round(save[0], 5),
+        "saving_interval_95": [round(value, 5) for value in interval(save)],
+        "epochs_percent": percent(whole[0]),
+        "epochs_interval_95": [percent(value) for value in interval(whole)],
         "every_seconds": every,
-        "epoch_seconds": round(statistics.median(plain), 4),
+        "epoch_seconds": round(epoch_seconds, 4),
         "steps_per_epoch": len(train),
-        "pairs": len(watched),
+        "pairs": pairs,
         "saves": len(took),
     }
+
+
+@dataclass
+class Epoch:
+    """One epoch, from its beginning to the beginning of the next."""
+
+    seconds: float
+    between: list[float]
+    """Seconds before the first step, between every two, and after the last."""
+
+
+class Times:
+    """Takes the time of a model's epochs and of what lies between its steps."""
+
+    def __init__(self, model: Any) -> None:
+        self.epochs: list[Epoch] = []
+        self._marks: list[float] = []
+        make = model.make_train_function
+
+        def make_timed(force: bool = False) -> None:
+            made = model.train_function
+            make(force)
+            if model.train_function is not made:
+                model.train_function = self._timed(model.train_function)
+
+        model.make_train_function = make_timed
+
+    def clear(self) -> None:
+        """A fit begins."""
+        self.epochs, self._marks = [], []
+
+    def begin(self) -> None:
+        """An epoch begins. The last one of a fit has no end, so it is not told."""
+        now, marks = time.perf_counter(), self._marks
+        if len(marks) > 1:
+            marks.append(now)
+            between = [end - start for start, end in zip(marks[::2], marks[1::2], strict=True)]
+            self.epochs.append(Epoch(now - marks[0], between))
+        self._marks = [now]
+
+    def _timed(self, function: Any) -> Any:
+        names = function.__code__.co_freevars
+        cell = function.__closure__[names.index("multi_step_on_iterator")]
+        multi_step_on_iterator = cell.cell_contents  # by this name the callback finds the graph
+
+        def timed(iterator: Any) -> Any:
+            assert multi_step_on_iterator
+            self._marks.append(time.perf_counter())
+            logs = function(iterator)
+            self._marks.append(time.perf_counter())
+            return logs
+
+        return timed
+
+
+def loop_seconds(fits: list[list[Epoch]]) -> float:
+    """Of an epoch between its steps: the median at each place, added up."""
+    places = zip(*(epoch.between for fit in fits for epoch in fit), strict=True)
+    return sum(statistics.median(place) for place in places)
+
+
+def median_seconds(fit: list[Epoch]) -> float:
+    return statistics.median(epoch.seconds for epoch in fit)
+
+
+def resampled(figure: Callable[[list[int]], float], count: int, rounds: int = 1000) -> list[float]:
+    """``figure`` of all numbers below ``count``, then of ``rounds`` samples from them."""
+    generator = random.Random(0)
+    samples = (generator.choices(range(count), k=count) for _ in range(rounds))
+    return [figure(list(range(count))), *(figure(sample) for sample in samples)]
+
+
+def interval(found: list[float]) -> list[float]:
+    """The 95 % interval of what :func:`resampled` found."""
+    values = sorted(found[1:])
+    return [values[int(len(values) * 0.025)], values[int(len(values) * 0.975)]]
+
+
+def percent(part: float) -> float:
+    return round(100 * part, 3)
 
 
 def progress(what: str, done: int, total: int, value: str) -> None:
