@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,12 +38,14 @@ from outlast_agent.stores.base import (
 )
 from outlast_agent.surely import StoppedError, Surely
 from outlast_agent.sync import beneath
+from outlast_agent.sync.carriers import CLOSE_SECONDS, Carriers
 from outlast_agent.sync.sweep import Sweeper
 from outlast_agent.sync.whole import Lineage, Scratch
 
 LOOK_SECONDS = 2.0
-CARRIERS = 4
 SWEEP_SECONDS = 30.0
+MANIFEST_SECONDS = 1.0
+"""A manifest under way, the last step to a durable checkpoint, gets this before a newer one."""
 
 _GLANCE = 0.05
 """While something is carried it is looked this often whether something better has come."""
@@ -110,7 +112,7 @@ class Uploader:
         self._flush: Callable[[], None] | None = None
         self._give_up_at: float | None = None
         self._closed = threading.Event()
-        self._pool = ThreadPoolExecutor(CARRIERS, thread_name_prefix="carry")
+        self._carriers = Carriers()
         self._thread = threading.Thread(target=self._run, name="upload", daemon=True)
 
     def start(self) -> None:
@@ -142,12 +144,12 @@ class Uploader:
             self._lock.notify_all()
 
     def close(self) -> None:
-        """Stop. Nothing is written after this returns."""
+        """Stop. No request is begun after this returns; one that hangs is not waited for."""
         self._closed.set()
         self.look()
         if self._thread.ident is not None:
-            self._thread.join()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+            self._thread.join(CLOSE_SECONDS)
+        self._carriers.close()
 
     @property
     def rate(self) -> float | None:
@@ -170,7 +172,8 @@ class Uploader:
         except StoppedError:
             pass
         except BaseException as error:
-            self._on_crash(error)
+            if not self._closed.is_set():
+                self._on_crash(error)
 
     def _learn(self) -> None:
         """What an earlier daemon of this attempt has done already."""
@@ -220,9 +223,8 @@ class Uploader:
             return None if self._deadline is None else self._deadline - time.monotonic()
 
     def _due(self, manifest: Manifest) -> bool:
-        with self._lock:
-            if self._rush or self._every is None or manifest.kind != "cadence":
-                return True
+        if self._is_rushing() or self._every is None or manifest.kind != "cadence":
+            return True
         return time.monotonic() >= self._last_begun + self._every
 
     def _flush_is_over(self) -> bool:
@@ -253,33 +255,31 @@ class Uploader:
         leave = threading.Event()
         surely = self._surely(leave)
         sent = 0
-        with ExitStack() as held:
+        held = ExitStack()
+        futures: set[Future[ObjectRef]] = set()
+        try:
             missing = self._missing(manifest)
             descriptors = self._scratch.hold(manifest, missing, held)
             if descriptors is None:
                 return
-            futures: set[Future[ObjectRef]] = {
-                self._pool.submit(self._carry, ref, descriptors[ref], surely) for ref in missing
-            }
-            try:
-                while futures:
-                    done, futures = wait(futures, _GLANCE, FIRST_COMPLETED)
-                    for future in done:
-                        ref = future.result()
-                        self._known.add(ref)
-                        sent += ref.size
-                        self.pending = max(0, self.pending - ref.size)
-                        self._live_rate = sent / max(1e-6, time.monotonic() - begun)
-                    if futures and self._better_than(manifest):
-                        return
-            except OSError as error:
-                self._scratch.refuse(manifest.id, str(error))
-                return
-            finally:
-                leave.set()
-                for future in futures:
-                    future.cancel()
-                wait(futures)
+            for ref in missing:
+                futures.add(self._carriers.submit(self._carry, ref, descriptors[ref], surely))
+            while futures:
+                done, futures = wait(futures, _GLANCE, FIRST_COMPLETED)
+                for future in done:
+                    ref = future.result()
+                    self._known.add(ref)
+                    sent += ref.size
+                    self.pending = max(0, self.pending - ref.size)
+                    self._live_rate = sent / max(1e-6, time.monotonic() - begun)
+                if futures and (self._is_over() or self._has_better_than(manifest)):
+                    return
+        except OSError as error:
+            self._scratch.refuse(manifest.id, str(error))
+            return
+        finally:
+            leave.set()
+            self._carriers.leave(futures, held)
         self._finish(manifest, sent, begun)
 
     def _carry(self, ref: ObjectRef, descriptor: int, surely: Surely) -> ObjectRef:
@@ -294,16 +294,22 @@ class Uploader:
         surely.do(create)
         return ref
 
-    def _better_than(self, manifest: Manifest) -> bool:
-        """Whether carrying on is not the best thing to do any more."""
-        if self._closed.is_set() or self._flush_is_over():
-            return True
-        with self._lock:
-            rush = self._rush
-        if not rush:
+    def _is_over(self) -> bool:
+        return self._closed.is_set() or self._flush_is_over()
+
+    def _has_better_than(self, manifest: Manifest) -> bool:
+        """Whether, under a notice, another checkpoint is the one to carry now."""
+        if not self._is_rushing() or not self._carriers.may_leave():
             return False
         chosen = self._choose(left=self._left())
         return chosen is not None and chosen.id != manifest.id
+
+    def _is_rushing(self) -> bool:
+        with self._lock:
+            return self._rush
+
+    def _may_not_sweep(self) -> bool:
+        return self._is_rushing() or self._is_over()
 
     def _finish(self, manifest: Manifest, sent: int, begun: float) -> None:
         """All its objects are up: the manifest makes it exist."""
@@ -313,19 +319,32 @@ class Uploader:
         except ValueError as error:
             self._scratch.refuse(manifest.id, f"it holds what JSON cannot say: {error}")
             return
-        if not self._surely(self._closed).create(self._store, key, data):
-            self._scratch.refuse(manifest.id, f"another one of this name is at {key}")
+        if not (created := self._create(manifest, key, data)):
+            if created is not None:
+                self._scratch.refuse(manifest.id, f"another one of this name is at {key}")
             return
         now = time.monotonic()
         self._rate.add(sent, now - begun)
         self.durable = Durable(manifest.id, manifest.kind, manifest.size, sent, now - begun, now)
         self._sweeper.saw(manifest)
         self._on_durable(self.durable)
-        with self._lock:
-            rush = self._rush
-        if not rush and now >= self._last_sweep + SWEEP_SECONDS:
+        if not self._may_not_sweep() and now >= self._last_sweep + SWEEP_SECONDS:
             self._last_sweep = now
-            try:
-                self._known -= self._sweeper.sweep()
-            except StoreError:
-                return  # what is left over is swept with what comes after it
+            with suppress(StoreError):  # what is left over is swept with what comes after it
+                self._sweeper.sweep(self._known.discard, self._may_not_sweep)
+
+    def _create(self, manifest: Manifest, key: str, data: bytes) -> bool | None:
+        """Have its manifest at ``key``; False: another is. None: left, for something better."""
+        leave = threading.Event()
+        surely = self._surely(leave)
+        creating = self._carriers.submit(surely.create, self._store, key, data)
+        late_at = time.monotonic() + MANIFEST_SECONDS
+        try:
+            while not wait({creating}, _GLANCE).done:
+                late = time.monotonic() >= late_at
+                if self._is_over() or (late and self._has_better_than(manifest)):
+                    return None
+            return creating.result()
+        finally:
+            leave.set()
+            self._carriers.leave({creating}, ExitStack())
