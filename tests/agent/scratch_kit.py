@@ -34,6 +34,7 @@ def write(
     kind: str = "cadence",
     objects: tuple[ObjectRef, ...] = (),
     job: str = JOB,
+    finite: bool = True,
 ) -> Manifest:
     """Put a whole checkpoint below ``root``; ``objects`` are named beside its own."""
     refs = []
@@ -46,6 +47,7 @@ def write(
     manifest = Manifest(
         job=job, attempt=attempt, step=step, parent=parent, kind=kind, written="",
         fingerprint={}, parts=(Part(0, {}, ()),), objects=(*refs, *objects),
+        finite=finite,
     )  # fmt: skip
     path = root / manifest.id.key
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlast.checkpoint import Loaded, load_newest
+from outlast.checkpoint import Loaded, checkpoints_in, load, load_newest
 from outlast.manifest import CheckpointId, NewerVersionError, ObjectRef
 from outlast.plain import encode
 from outlast.progress import Note
@@ -18,11 +18,13 @@ from outlast.retention import next_attempt, superseded, sweep
 from outlast.writer import Save, Writer
 
 
-def save(scratch, step, attempt=1, *, value=None, kind="cadence", writer=None, **state):
+def save(
+    scratch, step, attempt=1, *, value=None, kind="cadence", writer=None, finite=True, **state
+):
     writer = writer or Writer(scratch, job="test", attempt=attempt)
     told, arrays = encode(state)
     data = np.full(1000, step if value is None else value, np.float32)
-    writer.submit(Save(step, kind, told, {"w": data, **arrays}))
+    writer.submit(Save(step, kind, told, {"w": data, **arrays}, finite=finite))
     assert writer.flush(10)
     return writer
 
@@ -158,6 +160,27 @@ def test_the_attempt_before_goes_once_two_of_ones_own_are_whole(tmp_path):
         save(tmp_path, step, writer=writer)
         left.append(sorted(path.stem[-1] for path in tmp_path.glob("checkpoints/*")))
     assert left == [["1", "2", "3"], ["2", "3", "4"]]
+
+
+def test_the_newest_with_finite_metrics_stays(tmp_path):
+    writer = save(tmp_path, 1)
+    save(tmp_path, 2, writer=writer)
+    for step in (3, 4, 5):
+        save(tmp_path, step, writer=writer, finite=False)
+    assert writer.newest_finite == CheckpointId(1, 2)
+    assert [id_.step for id_ in checkpoints_in(tmp_path)] == [5, 4, 2]
+
+    parent, _ = newest(tmp_path)  # run again, it goes on from NaN
+    writer = Writer(tmp_path, job="test", attempt=2)
+    writer.resumed_from(parent.manifest, parent.all_arrays)
+    assert writer.newest_finite is None
+    for step in (6, 7, 8):
+        save(tmp_path, step, writer=writer, finite=False)
+    assert [id_.step for id_ in checkpoints_in(tmp_path)] == [8, 7, 5, 2]
+    assert load(tmp_path, CheckpointId(1, 2)).arrays["w"][0] == 2.0
+
+    save(tmp_path, 9, writer=writer)
+    assert [id_.step for id_ in checkpoints_in(tmp_path)] == [9, 8, 5]
 
 
 def test_a_later_save_of_a_step_takes_the_place_of_the_earlier(tmp_path):

@@ -6,7 +6,7 @@ import socket
 import sys
 import threading
 
-from outlast.checkpoint import load_newest
+from outlast.checkpoint import checkpoints_in, load_newest
 
 LOOP = """
     import os, random, sys, time
@@ -86,6 +86,26 @@ def test_step_by_step_with_metrics(place):
     second = place.python(script, attempt=2)
     assert result(second.stdout) == "result 10 10 0 1"
     assert place.end(2).outcome == "finished"
+
+
+def test_a_loss_that_becomes_nan_names_what_is_kept(place):
+    script = place.script(
+        """
+        import outlast
+        session = outlast.Session()
+        for step in session.steps(9):
+            session.state["step"] = step
+            session._run.flush()
+            session.describe(loss=1.0 if step < 4 else float("nan"))
+        """
+    )
+    place.python(script, OUTLAST_EVERY="0")
+    (note,) = place.notes()
+    assert note["text"] == (
+        "loss is not finite after step 4. Checkpoint 000001-000000000004, the newest with finite "
+        "metrics, is kept."
+    )
+    assert [id_.step for id_ in checkpoints_in(place.scratch)] == [9, 8, 4]
 
 
 def test_a_session_that_breaks_off_is_not_finished(place):

@@ -161,4 +161,9 @@ def _joined(manifest: Manifest, other: Manifest) -> Manifest:
         )
         for part in other.parts
     )
-    return replace(manifest, parts=(*manifest.parts, *parts), objects=tuple(objects))
+    return replace(
+        manifest,
+        parts=(*manifest.parts, *parts),
+        objects=tuple(objects),
+        finite=manifest.finite and other.finite,
+    )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from outlast.checkpoint import DamagedError, checkpoints_in, read_manifest
@@ -22,19 +24,24 @@ def superseded(
     *,
     attempt: int,
     parent: CheckpointId | None,
-    ends_of_fits: Iterable[CheckpointId] = (),
+    pinned: Iterable[CheckpointId] = (),
     keep: int = 2,
 ) -> list[CheckpointId]:
     """The checkpoints among ``whole`` that ``attempt`` may remove, oldest first. Pure.
 
-    Kept are this attempt's newest ``keep``, the newest taken at the end of a fit (it holds what
-    a script run again needs to pass over its finished fits), the one resumed from, and all of
-    lower attempts until this one has ``keep`` of its own. Higher attempts are never touched.
+    Kept are this attempt's newest ``keep``, the ``pinned``, the one resumed from, and all of lower
+    attempts until this one has ``keep`` of its own. Higher attempts are never touched.
     """
     own = sorted((id_ for id_ in whole if id_.attempt == attempt), reverse=True)
     lower = [id_ for id_ in whole if id_.attempt < attempt] if len(own) >= keep else []
-    kept = {*own[:keep], *sorted(ends_of_fits, reverse=True)[:1], parent}
+    kept = {*own[:keep], *pinned, parent}
     return sorted(id_ for id_ in [*own, *lower] if id_ not in kept)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    objects: frozenset[ObjectRef]
+    finite: bool
 
 
 class Retention:
@@ -44,7 +51,7 @@ class Retention:
         self.parent: CheckpointId | None = None
         """The checkpoint resumed from: it stays."""
         self._scratch, self._attempt = scratch, attempt
-        self._refs: dict[CheckpointId, frozenset[ObjectRef]] = {}
+        self._seen: dict[CheckpointId, _Seen] = {}
         self._ends_of_fits: set[CheckpointId] = set()
         # A later save of the same step takes the place of the earlier one, whose objects someone
         # may be reading still: those of the latest three stay whatever names them.
@@ -54,9 +61,11 @@ class Retention:
     def added(self, manifest: Manifest, unnamed: Iterable[ObjectRef] = ()) -> None:
         """A checkpoint became whole; ``unnamed`` objects were written for none."""
         self._unnamed.update(unnamed)
-        self._unnamed |= self._refs.pop(manifest.id, frozenset())
-        self._refs[manifest.id] = frozenset(manifest.objects)
-        self._latest.append(self._refs[manifest.id])
+        before = self._seen.get(manifest.id)
+        self._unnamed |= before.objects if before is not None else frozenset()
+        seen = _Seen(frozenset(manifest.objects), manifest.finite)
+        self._seen[manifest.id] = seen
+        self._latest.append(seen.objects)
         if manifest.kind == "fit":
             self._ends_of_fits.add(manifest.id)
         else:
@@ -72,33 +81,47 @@ class Retention:
             whole,
             attempt=self._attempt,
             parent=self.parent,
-            ends_of_fits=self._ends_of_fits,
+            pinned=self._pinned(whole),
         )
         if not gone and not self._unnamed:
             return
         stay = set[ObjectRef]().union(*self._latest)
         for id_ in whole:
             if id_ not in gone and id_.attempt <= self._attempt:
-                stay |= self._refs_of(id_)
+                stay |= self._look(id_).objects
         for id_ in gone:
-            self._unnamed |= self._refs_of(id_)
+            self._unnamed |= self._look(id_).objects
             (self._scratch / id_.key).unlink(missing_ok=True)
-            del self._refs[id_]
+            del self._seen[id_]
         for ref in self._unnamed - stay:
             (self._scratch / ref.key).unlink(missing_ok=True)
             self._unnamed.discard(ref)
 
     def named(self, id_: CheckpointId) -> frozenset[ObjectRef]:
         """The objects that the manifest of ``id_`` names, as it lies there. Raises OSError."""
-        try:
-            return frozenset(read_manifest(self._scratch, id_).objects)
-        except (ManifestError, DamagedError):
-            return frozenset()  # the sweep at the next start finds its objects
+        return self._read(id_).objects
 
-    def _refs_of(self, id_: CheckpointId) -> frozenset[ObjectRef]:
-        if id_ not in self._refs:
-            self._refs[id_] = self.named(id_)
-        return self._refs[id_]
+    def _pinned(self, whole: Iterable[CheckpointId]) -> Iterator[CheckpointId]:
+        """The newest end of a fit: with it a script run again passes over its finished fits.
+
+        And the newest with finite metrics: when a loss is NaN, all saves from there on are.
+        """
+        yield from sorted(self._ends_of_fits, reverse=True)[:1]
+        newest = sorted((id_ for id_ in whole if id_.attempt <= self._attempt), reverse=True)
+        yield from islice((id_ for id_ in newest if self._look(id_).finite), 1)
+
+    def _look(self, id_: CheckpointId) -> _Seen:
+        if id_ not in self._seen:
+            self._seen[id_] = self._read(id_)
+        return self._seen[id_]
+
+    def _read(self, id_: CheckpointId) -> _Seen:
+        try:
+            manifest = read_manifest(self._scratch, id_)
+        except (ManifestError, DamagedError):
+            # Nothing to keep it for; the sweep at the next start finds its objects.
+            return _Seen(frozenset(), finite=False)
+        return _Seen(frozenset(manifest.objects), manifest.finite)
 
 
 def sweep(scratch: Path, attempt: int) -> None:

@@ -149,6 +149,17 @@ class Run:
         """Wait until the newest save is whole; whether it is, within ``timeout`` seconds."""
         return self._saving.flush(timeout)
 
+    def newest_finite(self) -> str:
+        """For people, when a metric is not finite: what is left from before."""
+        kept = self._saving.newest_finite
+        if kept is None:
+            return "No checkpoint was saved while all was finite."
+        text = f"Checkpoint {kept}, the newest with finite metrics, is kept"
+        if self.environment.managed:
+            return f"{text}."
+        folder = self.environment.scratch / "checkpoints"
+        return f"{text}: to go on from it, stop and remove the newer ones in {folder}."
+
     # Steps.
 
     def step_begin(self, expected_steps: int = 1) -> None:

@@ -71,6 +71,11 @@ class Saving:
         return self._writer.saved
 
     @property
+    def newest_finite(self) -> CheckpointId | None:
+        """The newest whole checkpoint of which all metrics were finite."""
+        return self._writer.newest_finite
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is being written or waits to be."""
         return self._writer.idle
@@ -160,6 +165,7 @@ class Saving:
                 state=state,
                 arrays={**snapshot.arrays, **arrays},
                 metrics=finite(snapshot.metrics),
+                finite=len(finite(snapshot.metrics)) == len(snapshot.metrics),
                 files=capture.files,
                 release=capture.release,
                 # The daemon reads through this kernel; the disk goes with the machine.

@@ -154,9 +154,8 @@ class Session:
         if not self._told_nan and not all(map(math.isfinite, values.values())):
             self._told_nan = True
             bad = ", ".join(name for name, value in values.items() if not math.isfinite(value))
-            self._run.note(
-                "warning", "loss-not-finite", f"{bad} is not finite after step {self.steps_done}."
-            )
+            text = f"{bad} is not finite after step {self.steps_done}. {self._run.newest_finite()}"
+            self._run.note("warning", "loss-not-finite", text)
         self._metrics.update(values)
         self._run.describe(metrics=self._metrics)
 

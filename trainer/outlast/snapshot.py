@@ -22,4 +22,4 @@ class Snapshot:
     arrays: Mapping[str, Any]
     """Name to anything that ``numpy.asarray`` takes; converted later, by the writer's thread."""
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """The latest logs, finite values only, for people."""
+    """The latest logs: for people, and to know the newest checkpoint in which all are finite."""

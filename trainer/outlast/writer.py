@@ -50,6 +50,8 @@ class Save:
     """JSON."""
     arrays: Mapping[str, Any]
     metrics: Mapping[str, float] = field(default_factory=dict)
+    finite: bool = True
+    """Whether all metrics were."""
     files: tuple[FileSource, ...] = ()
     release: Callable[[Written | None], None] = lambda _written: None
     """Called once when the save is over: whole, with where everything lies; or not, with None."""
@@ -86,6 +88,8 @@ class Writer:
     ) -> None:
         self.saved: Saved | None = None
         """The newest whole save of this process."""
+        self.newest_finite: CheckpointId | None = None
+        """The newest whole checkpoint, of this process or resumed from, with finite metrics."""
         self.failed: Exception | None = None
         """What is wrong with the program's data, to be raised in its own thread."""
         self._scratch, self._job, self._attempt = scratch, job, attempt
@@ -108,6 +112,7 @@ class Writer:
         """Let the first save point at what the checkpoint resumed from holds already."""
         self._parent = manifest
         self._retention.parent = manifest.id
+        self.newest_finite = manifest.id if manifest.finite else None
 
         def index() -> dict[Content, Placed]:
             found = {}
@@ -229,6 +234,7 @@ class Writer:
             objects=written.objects,
             outputs=written.outputs,
             metrics=dict(save.metrics),
+            finite=save.finite,
         )
         if self._rank:
             self._parts.put(save.number, manifest, fsync=save.fsync)
@@ -238,6 +244,8 @@ class Writer:
             make_folder(path.parent, fsync=save.fsync)
             replace_file(path, dump_manifest(manifest), fsync=save.fsync)
             self._retention.added(manifest, self._parts.forgotten())
+            if manifest.finite:
+                self.newest_finite = manifest.id
 
 
 def _advice(error: OSError) -> tuple[str, str]:

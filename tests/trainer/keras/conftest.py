@@ -13,7 +13,10 @@ from trainer.exactness.forks import Done, shared
 
 
 class Scripts:
-    """Runs functions of :mod:`trainer.keras.scripts`, one process after the other."""
+    """Runs functions, one process after the other.
+
+    They are called ``name`` in :mod:`trainer.keras.scripts`, or ``module:name``.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -29,7 +32,7 @@ class Scripts:
     def start(self, name: str, *, environ: dict[str, str] | None = None, **more: Any) -> Done:
         log = self.folder / f"log-{next(self._numbers)}.txt"
         return shared().run(
-            f"trainer.keras.scripts:{name}",
+            f"trainer.keras.{name if ':' in name else f'scripts:{name}'}",
             more,
             folder=self.folder,
             log=log,

@@ -90,9 +90,11 @@ def test_evaluate_and_a_second_resume_are_no_fits(scripts) -> None:
     assert scripts.run("evaluated") == first
 
 
-def test_a_loss_that_is_not_finite_is_told_once(scripts) -> None:
-    scripts.run("not_finite")
+@pytest.mark.parametrize("version", ["3.15.1", "4.0.1"])
+def test_a_loss_that_is_not_finite_is_told_once(scripts, version) -> None:
+    scripts.run("not_finite", version=version)
     assert scripts.log.count("the loss is nan") == 1
+    assert "No checkpoint was saved while all was finite." in scripts.log
 
 
 def test_a_call_over_is_not_trained_on(scripts) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from outlast.keras_fit import build, callbacks_state, capture, randomness
+from outlast.keras_fit import build, callbacks_state, capture, randomness, telling
 from outlast.keras_fit.capture import Variable
 from outlast.keras_fit.fit_call import FitCall
 from outlast.keras_fit.holdings import finite, other_model
@@ -52,6 +52,7 @@ class EpochFit(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
         self._base = script.steps
         self._steps = self._before_epoch = 0 if self._record is None else self._record["steps"]
         self._logs: dict[str, float] = {}
+        self._loss_told = False
         self._before = callbacks_state.Baselines(self._others)
         self._baselines: callbacks_state.Baselines | None = None
         self._newest: Snapshot | None = None
@@ -98,6 +99,8 @@ class EpochFit(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
         """An epoch is over."""
         self._logs = finite(logs)
         self._run.describe(metrics=self._logs)
+        if not self._loss_told:
+            self._loss_told = telling.loss(self._run, self._logs)
 
     def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002
         """The call is over."""

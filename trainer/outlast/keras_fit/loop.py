@@ -25,7 +25,6 @@ from outlast.keras_fit.fit_call import FitCall
 from outlast.keras_fit.holdings import Holdings, finite, plain_logs
 from outlast.keras_fit.hooks import unwrap, wrap
 from outlast.keras_fit.script import NOW, Script, prefix_of
-from outlast.keras_fit.sources import source_of
 from outlast.run import Run
 from outlast.snapshot import Snapshot
 
@@ -58,7 +57,7 @@ class Fit:
         self._validation_began: float | None = None
         self._loss_told = False
         self._initial_epoch = self._model._initial_epoch
-        source = source_of(call, None if record is None else record["data"])
+        source = script.sources.of(call, None if record is None else record["data"])
         self._findings = source.findings
         self._feed = Feed(call.epoch_iterator, source.data, self._before_first_step)
         distributed = self._model._distribute_strategy is not None

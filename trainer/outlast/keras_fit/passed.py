@@ -11,7 +11,6 @@ from outlast.keras_fit.fit_call import FitCall
 from outlast.keras_fit.holdings import Holdings
 from outlast.keras_fit.hooks import unwrap, wrap
 from outlast.keras_fit.script import KEPT_FITS, Script, prefix_of
-from outlast.keras_fit.sources import source_of
 from outlast.run import Run
 
 
@@ -28,7 +27,7 @@ class PassedFit:
         self._finished = script.finished[index]
         self._prefix = prefix_of(index)
         record = self._finished.record
-        source = source_of(call, record["data"])
+        source = script.sources.of(call, record["data"])
         self._feed = Feed(call.epoch_iterator, source.data, lambda: None)
         distributed = call.model._distribute_strategy is not None
         self._validation = Validation(call.validation, distributed=distributed)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from outlast.refused import OtherProgramError
+from outlast.keras_fit.sources import Sources
 from outlast.run import Run
 from outlast.snapshot import Snapshot
 
@@ -44,6 +45,8 @@ class Script:
     """The record of the call that the checkpoint was taken in."""
     begun: int = 0
     """Calls begun in this process."""
+    sources: Sources = field(default_factory=Sources)
+    """The data of the calls of this process."""
     newest: Snapshot | None = None
     """The snapshot at the end of the latest call of this process."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from outlast.keras_fit import data_order, randomness
@@ -25,6 +25,13 @@ _DRAWN = Finding(
     "a shuffle below cache() or concatenate() can only be found again by reading: a resume reads "
     "the batches of its epoch once more; shuffle after it",
 )
+_SHARED = Finding(
+    "shuffle-repeat-shared",
+    False,
+    "an earlier fit call read from the same endless shuffle().repeat(), which had read ahead by "
+    "as much as there was time for: after a resume this call's data come in another order; make "
+    "the pipeline anew for each fit call, or write repeat() before shuffle()",
+)
 # Told of a pipeline in general; found again here, at no cost, by what data_order does.
 _SOLVED = frozenset({"shuffle-chain", "shuffle-repeat"})
 _TOO_LARGE = frozenset({"shuffle-large", "cache-large"})
@@ -36,10 +43,26 @@ class Source:
 
     data: Data
     findings: list[Finding]
+    endless: tuple[Any, ...] = ()
+    """The shuffles whose passes begin while one iterator goes on, of which not all is read."""
 
 
-def source_of(call: FitCall, position: dict[str, Any] | None) -> Source:
-    """The data of ``call``; ``position`` is what the checkpoint says of them, if it does."""
+class Sources:
+    """The data of all calls of one process, in their order."""
+
+    def __init__(self) -> None:
+        self._endless: list[Any] = []
+
+    def of(self, call: FitCall, position: dict[str, Any] | None) -> Source:
+        """The data of ``call``; ``position`` is what the checkpoint says of them, if it does."""
+        source = _source_of(call, position)
+        if any(each is other for each in source.endless for other in self._endless):
+            source = replace(source, findings=[*source.findings, _SHARED])
+        self._endless.extend(source.endless)
+        return source
+
+
+def _source_of(call: FitCall, position: dict[str, Any] | None) -> Source:
     iterator = call.epoch_iterator
     adapter = iterator.data_adapter
     dataset = iterator._distributed_dataset
@@ -76,7 +99,9 @@ def pipeline(dataset: Any, *, drains: bool) -> Source:
         draws, findings = True, [*findings, _DRAWN]
     if "repeated" in when and drains:
         draws, solved = True, solved - {"shuffle-repeat"}
-    return Source(Pipeline(dataset, draws=draws, can_draw=seeded), _open(findings, solved))
+    endless = () if drains else tuple(s.dataset for s in shuffles if s.when == "repeated")
+    data = Pipeline(dataset, draws=draws, can_draw=seeded)
+    return Source(data, _open(findings, solved), endless)
 
 
 def _open(findings: list[Finding], solved: set[str]) -> list[Finding]:

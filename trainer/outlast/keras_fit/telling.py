@@ -45,7 +45,7 @@ def loss(run: Run, logs: Mapping[str, float]) -> bool:
             "warning",
             "loss-not-finite",
             f"the loss is {value}: training goes on, but its weights may be worthless; lower the "
-            "learning rate, or clip gradients.",
+            f"learning rate, or clip gradients. {run.newest_finite()}",
         )
     return wrong
 
