@@ -7,12 +7,13 @@ import pytest
 TOLD = "an earlier fit call read from the same endless shuffle().repeat()"
 
 
-def two_fits(*, shared: bool) -> None:
+def two_fits(*, shared: bool, kill: int | None) -> None:
     """Two phases over endless data, which they share or make each for itself."""
     import keras
     import tensorflow as tf
 
     import outlast
+    from trainer.keras.scripts import _kill_at
 
     keras.utils.set_random_seed(1)
     rows = tf.data.Dataset.from_tensor_slices((tf.ones((24, 3)), tf.ones((24, 1))))
@@ -24,19 +25,18 @@ def two_fits(*, shared: bool) -> None:
     second = first if shared else endless()
     model = keras.Sequential([keras.layers.Dense(1)])
     model.compile("sgd", "mse")
-    for data, size in ((first, 2), (second, 4)):
-        print("fit")
-        callbacks = [outlast.Resume()]
+    for data, size, at in ((first, 2, None), (second, 4, kill)):
+        print("fit", flush=True)
+        callbacks = [_kill_at(at), outlast.Resume(every=0.0)]
         model.fit(data.batch(size), epochs=1, steps_per_epoch=5, callbacks=callbacks, verbose=0)
     print("{}")
 
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_endless_data_that_two_fits_share_are_told_before_the_second(scripts, shared) -> None:
-    for _ in range(2):  # also where the first call is passed over
-        scripts.run("test_sources:two_fits", shared=shared)
-        first, second = scripts.log.split("fit\n")[1:]
+    # In the process that begins, and in one that passes over the first call.
+    for kill, code in ((3, 9), (None, 0)):
+        scripts.run("test_sources:two_fits", shared=shared, kill=kill, code=code)
+        _, first, second = scripts.log.split("fit\n")
         assert TOLD not in first
         assert (TOLD in second) == shared
-        (scripts.folder / ".outlast").rename(scripts.folder / "gone") if not shared else None
-        break

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from outlast.refused import OtherProgramError
 from outlast.keras_fit.sources import Sources
+from outlast.refused import OtherProgramError
 from outlast.run import Run
 from outlast.snapshot import Snapshot
 
