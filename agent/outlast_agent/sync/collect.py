@@ -25,7 +25,7 @@ def superseded(
 ) -> list[CheckpointId]:
     """Checkpoints that ``attempt`` may delete, oldest first.
 
-    ``pinned`` stay, as the newest taken at the end of a ``fit`` does.
+    ``pinned`` stay: the newest taken at the end of a ``fit``, the newest with finite metrics.
     """
     present = set(durable)
     own = sorted((id_ for id_ in present if id_.attempt == attempt), reverse=True)
