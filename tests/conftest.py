@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -94,6 +95,12 @@ COMPONENTS = {
 @cache
 def _missing(component: str) -> str | None:
     return COMPONENTS[component].missing()
+
+
+def pytest_configure() -> None:
+    """Let programs under test see Ctrl-C, also where the tests run behind nohup or ``&``."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
