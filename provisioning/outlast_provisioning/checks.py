@@ -1,6 +1,7 @@
 """What a job file cannot know by itself: is the command there, is the store a store, is it safe.
 
-:func:`object_to` looks at files of this machine only; asking the store is ``submit``'s work.
+:func:`object_to` looks at this machine only: its files, its commands, its container engine.
+Asking the store is ``submit``'s work.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from outlast_provisioning.credentials import looks_secret, secret_value
+from outlast_provisioning.engine import engine_fault
 from outlast_provisioning.jobfile import JobFile
 from outlast_provisioning.parsing import Complaint, read_job_file
 from outlast_provisioning.providers.table import PROVIDERS
@@ -94,6 +96,9 @@ def object_to(file: JobFile, code: Path | None, environ: Mapping[str, str]) -> l
         complaints += _command_faults(file, code, environ)
     elif any(character.isspace() for character in file.image):
         complaints.append(Complaint(("image",), "an image's name has no spaces"))
+    elif any(pool.provider == "local" for pool in file.pools):
+        fault = engine_fault(environ)
+        complaints += [] if fault is None else [Complaint(("image",), fault)]
     if code is not None and not code.is_dir():
         complaints.append(Complaint(("code",), f"{code} is not a folder"))
     return complaints

@@ -39,6 +39,8 @@ WATCH_SECONDS = 5.0
 FORGET_SECONDS = 600.0
 """A controller whose word did not change for this long is gone."""
 
+OTHER_CONTROLLER = "another controller watches this store too: that is safe, both do the same"
+
 _SIGNAL = re.compile(r"signals/(?P<job>[a-z0-9-]+)-\d{6}-[a-z]+")
 
 
@@ -95,6 +97,16 @@ class Controller:
                 self._again.clear()
         finally:
             self.close()
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs of the store are not over, as far as seen."""
+        return sum(not job.over for job in self._jobs.values())
+
+    @property
+    def troubled(self) -> bool:
+        """Whether something cannot be dealt with now."""
+        return any(self._troubles.values())
 
     def done_with(self, name: str) -> bool:
         """Whether job ``name`` is over or held, and has no machine any more."""
@@ -224,7 +236,7 @@ class Controller:
             host=socket.gethostname(),
             pid=os.getpid(),
             sequence=self._sequence,
-            jobs=sum(not job.over for job in self._jobs.values()),
+            jobs=self.jobs,
         )
         self._store.put(layout.controller(self.id), dump(word))
         for entry in list(self._store.list(layout.CONTROLLERS)):
@@ -248,7 +260,7 @@ class Controller:
             return
         if not known[2]:
             self._say(
-                "another controller watches this store too: that is safe, both do the same",
+                OTHER_CONTROLLER,
                 controller=id_,
                 host=other.host,
                 pid=other.pid,

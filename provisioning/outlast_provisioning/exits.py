@@ -5,12 +5,13 @@ code  meaning
 ====  =========================================================================================
 0     done; for ``submit --wait``: the job finished
 1     a fault of Outlast itself: please report it
-2     bad input: a job file, an option, a name that does not exist; nothing was started
+2     bad input: a job file, an option, a name that does not exist, a store that refuses;
+      nothing was started
 3     the job failed (``submit --wait``, ``demo``: something differs)
 4     the job was cancelled (``submit --wait``)
 5     the job is held: it waits for ``outlast resume`` (``submit --wait``)
-6     the store or a provider cannot be used now: try again
-130   interrupted by Ctrl-C; a job that was submitted is safe and goes on with a controller
+6     the store or a provider does not answer now, or a record cannot be read: try again
+130   interrupted by Ctrl-C; a submitted job goes on where it runs, a controller replaces machines
 ====  =========================================================================================
 """
 

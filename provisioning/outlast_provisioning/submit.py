@@ -9,11 +9,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from outlast_agent import layout
 from outlast_agent.records import Beat, dump, load
 from outlast_agent.stores.base import AlreadyExistsError, NotFoundError, Store
+from outlast_agent.stores.open import open_store
 from outlast_agent.stores.probe import probe
 from outlast_provisioning.checks import Checked
 from outlast_provisioning.clock import stamp
@@ -73,6 +74,22 @@ def submit(checked: Checked, store: Store) -> Submission:
     return Submission(job, outcome, packed)
 
 
+def try_store(url: str) -> None:
+    """Ask the store at ``url`` what a submit would ask, and leave nothing there.
+
+    Raises RefusedError, UnavailableError, each one line.
+    """
+    root = _folder_of(url)
+    new = [path for top in root for path in (top, *top.parents) if not path.exists()]
+    try:
+        probe(open_store(url))
+    finally:
+        if new:
+            for path in (root[0] / ".tmp", root[0] / "probes", *new):
+                with contextlib.suppress(OSError):  # not made, or somebody else's by now
+                    path.rmdir()
+
+
 def _announce(store: Store, job: Job) -> None:
     """The first beat: controllers find jobs by listing the beats. Repaired by a second submit."""
     try:
@@ -97,7 +114,7 @@ def _announce(store: Store, job: Job) -> None:
 
 def _folder_of(url: str) -> list[Path]:
     parts = urlsplit(url)
-    return [Path(parts.path)] if parts.scheme == "file" else []
+    return [Path(unquote(parts.path))] if parts.scheme == "file" else []
 
 
 def _person() -> str:

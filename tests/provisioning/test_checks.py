@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -87,9 +89,26 @@ def test_no_credential_is_repeated(tmp_path: Path) -> None:
     assert "hush-hush" not in "".join(lines)
 
 
+class Engine(BaseHTTPRequestHandler):
+    """Answers as a container engine does."""
+
+    def do_GET(self) -> None:
+        body = b'{"ApiVersion": "1.43"}' if self.path.endswith("/version") else b"OK"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None: ...
+
+
 def test_an_image_needs_neither_code_nor_a_command_of_this_machine(tmp_path: Path) -> None:
     path = write(tmp_path, image="repo/x:1", code="", command="[nonsuch]")
-    check_job_file(path, store=None, environ=ENVIRON)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Engine) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        environ = {**ENVIRON, "DOCKER_HOST": f"tcp://127.0.0.1:{server.server_address[1]}"}
+        check_job_file(path, store=None, environ=environ)
+        server.shutdown()
 
 
 def test_limits_that_nothing_enforces_are_told(tmp_path: Path) -> None:

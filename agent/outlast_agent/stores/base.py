@@ -32,6 +32,10 @@ class UnavailableError(StoreError):
     """The store did not answer or answered with a fault of its own: try again later."""
 
 
+class NoLoginError(UnavailableError):
+    """No credentials are set, and no identity of the machine answers: there is none, or not yet."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One line of a listing."""

@@ -8,6 +8,7 @@ from obstore import exceptions
 
 from outlast_agent.stores.base import (
     AlreadyExistsError,
+    NoLoginError,
     NotFoundError,
     RefusedError,
     StoreError,
@@ -19,15 +20,22 @@ _CODE = re.compile(r"<Code>(\w{1,80})</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]{1,200})", re.DOTALL)
 _QUERY = re.compile(r"(https?://[^\s?)\"']*)\?[^\s)\"']*")
 _NO_CONTAINER = {"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted", "InvalidBucketName"}
-_ABOUT_LOGIN = ("169.254.169.254", "token request", "MissingCredentials", "NoCredentials")
+_ABOUT_LOGIN = (
+    "169.254.169.254",
+    "metadata.google.internal",
+    "token request",
+    "MissingCredentials",
+    "NoCredentials",
+)
 _PASSING = {408, 409, 425, 429}
 
 LOGIN = {
-    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_REGION), "
-    "or give this machine a role",
-    "az": "set AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_KEY, "
-    "or give this machine an identity",
-    "gs": "set GOOGLE_APPLICATION_CREDENTIALS, or give this machine a service account",
+    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_REGION), as "
+    "`aws configure export-credentials --format env` prints them, or give this machine a role",
+    "az": "set AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_KEY, or run `az login` and set "
+    "AZURE_USE_AZURE_CLI=true, or give this machine an identity",
+    "gs": "set GOOGLE_APPLICATION_CREDENTIALS, or run `gcloud auth application-default login`, "
+    "or give this machine a service account",
 }
 _RIGHTS = {
     "s3": "allow s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket there "
@@ -54,7 +62,7 @@ def translate(error: Exception, *, operation: str, key: str, url: str) -> StoreE
         return NotFoundError(f"{where}: nothing is there")
     if any(words in text for words in _ABOUT_LOGIN):
         # Asked of the machine's identity, not of the store: its 403 or 404 is about that.
-        kind = RefusedError if status in {400, 401, 403, 404} else UnavailableError
+        kind = RefusedError if status in {400, 401, 403, 404} else NoLoginError
         return kind(f"{where}: no credentials: {said}: {LOGIN[scheme]}")
     if isinstance(error, exceptions.UnauthenticatedError) or status == 401:
         return RefusedError(f"{where}: {said}: {LOGIN[scheme]}")

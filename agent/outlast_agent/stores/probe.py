@@ -32,7 +32,7 @@ def probe(store: Store) -> None:
     except RefusedError as error:
         raise RefusedError(f"the store {store.url} cannot be used: {error}") from error
     except UnavailableError as error:
-        raise UnavailableError(f"the store {store.url} does not answer: {error}") from error
+        raise type(error)(f"the store {store.url} does not answer: {error}") from error
 
 
 def _check_second_create(store: Store, key: str) -> None:

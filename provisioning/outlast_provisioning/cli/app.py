@@ -9,34 +9,37 @@ import sys
 import threading
 import time
 from dataclasses import asdict
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from outlast import __version__
 from outlast_agent import layout
 from outlast_agent.records import RecordError
-from outlast_agent.stores.base import NotFoundError, RefusedError, Store, StoreError
-from outlast_agent.stores.open import open_store
+from outlast_agent.stores.base import (
+    NoLoginError,
+    NotFoundError,
+    RefusedError,
+    Store,
+    StoreError,
+)
 from outlast_provisioning import exits, reading
-from outlast_provisioning.checks import Checked, check_job_file
-from outlast_provisioning.cli.place import InputError, Place, read_place
+from outlast_provisioning.cli.place import InputError, open_existing, read_place
+from outlast_provisioning.cli.submitting import RECENT, no_controller, submit_file, validate_file
+from outlast_provisioning.cli.terminal import now, out, print_json, say, tell
 from outlast_provisioning.cli.views import event_table, job_table, status_panel, watched
-from outlast_provisioning.cli.waiting import wait as wait_for
-from outlast_provisioning.controller import Controller
+from outlast_provisioning.controller import OTHER_CONTROLLER, Controller
 from outlast_provisioning.packing import PackError
 from outlast_provisioning.parsing import BadJobError
 from outlast_provisioning.persons import PersonError, cancel_job, resume_job
 from outlast_provisioning.providers.base import GiveUpError, ProviderError
 from outlast_provisioning.providers.table import make_providers
 from outlast_provisioning.submit import TakenError
-from outlast_provisioning.submit import submit as submit_job
 
 
-def _leave(code: int) -> None:
-    """Every command returns its exit code."""
+def _leave(code: int, **_: object) -> None:
+    """Every command returns its exit code; options of the program come along."""
     raise typer.Exit(code)
 
 
@@ -49,10 +52,22 @@ app = typer.Typer(
     help="Training that outlasts its machines. Exit codes: 0 done, 2 bad input, 3 job failed, "
     "4 cancelled, 5 held, 6 store or provider cannot be used now, 130 interrupted.",
 )
-RECENT = 60
-"""Events that a status reads; older warnings are in `outlast events`."""
-out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"outlast {__version__}")
+        raise typer.Exit(exits.OK)
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Say which, and leave."),
+    ] = False,
+) -> None: ...
+
 
 StoreOption = Annotated[
     str | None,
@@ -72,89 +87,36 @@ def submit(
     ] = False,
 ) -> int:
     """Check a job file, freeze the job in its store, and return (or wait for its end)."""
-    place = read_place(os.environ, store)
-    checked = check_job_file(file, store=place.store, environ=os.environ)
-    _warn(checked)
-    there = open_store(checked.store)
-    done = submit_job(checked, there)
-    name = done.job.name
-    _remember(place, name, checked.store)
-    if done.outcome == "same":
-        err.print(f"Job {name} was submitted before, with the same content: nothing changed.")
-    else:
-        packed = f", code packed ({done.packed.files} files)" if done.packed else ""
-        err.print(f"Job {name} is submitted to {checked.store}{packed}.", markup=False)
-    if wait:
-        return _wait(place, there, name)
-    if not watched(reading.controllers(there), _now()):
-        err.print(
-            f"No controller watches this store. Start one: outlast controller --store "
-            f"{checked.store}",
-            markup=False,
-        )
-    err.print(f"See how it goes: outlast status {name}", markup=False)
-    return exits.OK
-
-
-def _remember(place: Place, job: str, store: str) -> None:
-    try:
-        place.registry.remember(job, store)
-    except OSError as error:
-        err.print(
-            f"Note: {place.home} cannot be written ({error.strerror}): give --store {store} to "
-            "every command, or set OUTLAST_HOME",
-            markup=False,
-        )
-
-
-def _wait(place: Place, store: Store, name: str) -> int:
-    code, status = wait_for(store, make_providers(place.home), name, err)
-    if status is not None:
-        events = reading.for_status(reading.last_events(store, name, RECENT), 12)
-        err.print(status_panel(status, events, _now()))
-    if code == exits.INTERRUPTED:
-        err.print(
-            f"Job {name} is safe: its machine trains on, and saves. Without a controller it is "
-            f"not moved to another machine. Go on with: outlast controller --store {store.url}\n"
-            f"End it with: outlast cancel {name}",
-            markup=False,
-        )
-    return code
+    return submit_file(read_place(os.environ, store), file, wait=wait)
 
 
 @app.command()
 def validate(file: FileArgument, store: StoreOption = None, as_json: JsonOption = False) -> int:
-    """Check a job file and start nothing."""
-    place = read_place(os.environ, store)
-    try:
-        checked = check_job_file(file, store=place.store, environ=os.environ)
-    except BadJobError as error:
-        if not as_json:
-            raise
-        _print_json({"valid": False, "errors": error.lines})
-        return exits.BAD_INPUT
-    if as_json:
-        _print_json({"valid": True, "errors": [], "warnings": checked.warnings})
-    else:
-        _warn(checked)
-        err.print(f"{file}: fine", markup=False)
-    return exits.OK
+    """Make every check of a submit, the store's too, and start nothing."""
+    return validate_file(read_place(os.environ, store), file, as_json=as_json)
 
 
 @app.command(name="ls")
 def list_(store: StoreOption = None, as_json: JsonOption = False) -> int:
     """List the jobs."""
-    place = read_place(os.environ, store)
-    lines = [(url, line) for url in place.all_stores() for line in _lines(url)]
+    urls = read_place(os.environ, store).all_stores()
+    found: list[tuple[str, reading.Line]] = []
+    code = exits.OK
+    for url in urls:
+        try:
+            found += [(url, line) for line in reading.list_jobs(open_existing(url))]
+        except (InputError, StoreError) as error:
+            if len(urls) == 1:
+                raise
+            tell(f"Note: {error}")
+            code = exits.OK if isinstance(error, InputError) else exits.UNAVAILABLE
     if as_json:
-        _print_json([{**asdict(line), "store": url} for url, line in lines])
+        print_json([{**asdict(line), "store": url} for url, line in found])
+    elif found:
+        out.print(job_table([line for _, line in found], now()))
     else:
-        out.print(job_table([line for _, line in lines], _now()))
-    return exits.OK
-
-
-def _lines(url: str) -> list[reading.Line]:
-    return reading.list_jobs(open_store(url))
+        tell(f"No jobs in {', '.join(urls)}. Submit one: outlast submit job.yaml")
+    return code
 
 
 @app.command()
@@ -167,14 +129,11 @@ def status(job: JobArgument, store: StoreOption = None, as_json: JsonOption = Fa
     if as_json:
         value = asdict(found)
         value["events"] = [event.model_dump() for event in recent]
-        _print_json(value)
+        print_json(value)
         return exits.OK
-    out.print(status_panel(found, recent, _now()))
-    if not found.over and not watched(reading.controllers(there), _now()):
-        err.print(
-            f"No controller watches this store. Start one: outlast controller --store {there.url}",
-            markup=False,
-        )
+    out.print(status_panel(found, recent, now()))
+    if not found.over and not watched(reading.controllers(there), now()):
+        tell(no_controller(there.url))
     return exits.OK
 
 
@@ -185,7 +144,7 @@ def events(job: JobArgument, store: StoreOption = None, as_json: JsonOption = Fa
     _must_exist(there, job)
     found = [event for _, event in reading.events(there, job)]
     if as_json:
-        _print_json([event.model_dump() for event in found])
+        print_json([event.model_dump() for event in found])
     else:
         out.print(event_table(found))
     return exits.OK
@@ -208,7 +167,7 @@ def logs(
         for chunk in reading.log_chunks(there, job, attempt=attempt, after=after):
             after = chunk.key
             if as_json:
-                _print_json({"attempt": chunk.attempt, "text": chunk.text}, indent=None)
+                print_json({"attempt": chunk.attempt, "text": chunk.text}, indent=None)
             else:
                 typer.echo(chunk.text, nl=False)
         sys.stdout.flush()
@@ -234,7 +193,7 @@ def evict(
     provider = str(json.loads(there.read(key, limit=1 << 20))["provider"])
     make_providers(place.home, [provider])[provider].evict(found.machine, notice=notice)
     how = "with notice" if notice else "at once, without notice"
-    err.print(f"Machine {found.machine} is being evicted, {how}.", markup=False)
+    tell(f"Machine {found.machine} is being evicted, {how}.")
     return exits.OK
 
 
@@ -243,7 +202,7 @@ def cancel(job: JobArgument, store: StoreOption = None) -> int:
     """End a job: it saves, stops, and its machine is deleted."""
     there = read_place(os.environ, store).store_of(job)
     _must_exist(there, job)
-    err.print(cancel_job(there, job), markup=False)
+    tell(cancel_job(there, job))
     return exits.OK
 
 
@@ -258,7 +217,7 @@ def resume(
     """Go on with a held job, from a checkpoint that a person chose."""
     there = read_place(os.environ, store).store_of(job)
     _must_exist(there, job)
-    err.print(resume_job(there, job, checkpoint), markup=False)
+    tell(resume_job(there, job, checkpoint))
     return exits.OK
 
 
@@ -270,20 +229,29 @@ def controller(
     """Watch a store: ask for machines, replace lost ones, delete what is not needed."""
     place = read_place(os.environ, store)
     there = place.one_store()
-    watcher = Controller(there, make_providers(place.home), say=_say)
+    watcher = Controller(there, make_providers(place.home), say=say)
     if once:
-        try:
-            watcher.once()
-        finally:
-            watcher.close()
-        return exits.OK
+        return _once(there, watcher)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    _say("watching", store=there.url, controller=watcher.id)
+    say("watching", store=there.url, controller=watcher.id)
     watcher.run(stop)
-    _say("no longer watching; jobs go on, without a controller none is moved")
+    say("no longer watching; jobs go on, without a controller none is moved")
     return exits.OK
+
+
+def _once(store: Store, watcher: Controller) -> int:
+    # One look is too short to see another's word change: its stamp has to do, for people only.
+    for other in reading.controllers(store):
+        if watched([other], now()):
+            say(OTHER_CONTROLLER, controller=other.id, host=other.host, pid=other.pid)
+    try:
+        watcher.once()
+    finally:
+        watcher.close()
+    say("looked once", store=store.url, jobs=watcher.jobs)
+    return exits.UNAVAILABLE if watcher.troubled else exits.OK
 
 
 @app.command()
@@ -307,25 +275,6 @@ def _must_exist(store: Store, job: str) -> None:
         raise InputError(told) from error
 
 
-def _warn(checked: Checked) -> None:
-    for warning in checked.warnings:
-        err.print(f"Note: {warning}", markup=False)
-
-
-def _say(text: str, **facts: Any) -> None:
-    """One log line: when, a sentence, then key=value."""
-    shown = " ".join(f"{key}={value}" for key, value in facts.items() if value is not None)
-    typer.echo(f"{_now():%H:%M:%S} {text}" + (f"  {shown}" if shown else ""), err=True)
-
-
-def _print_json(value: Any, *, indent: int | None = 1) -> None:
-    typer.echo(json.dumps(value, indent=indent, ensure_ascii=False))
-
-
-def _now() -> datetime:
-    return datetime.now(timezone.utc)
-
-
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line; its exit code."""
     try:
@@ -335,7 +284,15 @@ def run(arguments: list[str] | None = None) -> int:
     except BadJobError as error:
         for line in error.lines:
             typer.echo(line, err=True)
-    except (InputError, TakenError, PackError, PersonError, RefusedError, GiveUpError) as error:
+    except (
+        InputError,
+        TakenError,
+        PackError,
+        PersonError,
+        RefusedError,
+        NoLoginError,
+        GiveUpError,
+    ) as error:
         typer.echo(f"outlast: {error}", err=True)
     except (StoreError, ProviderError, RecordError) as error:
         typer.echo(f"outlast: {error}", err=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from outlast_agent.layout import is_job_name
 from outlast_agent.stores.base import Store
@@ -38,7 +39,7 @@ class Place:
         url = self.store or self.registry.store_of(job)
         if url is None:
             raise InputError(f"job {job} was not submitted from here: give --store URL")
-        return open_store(url)
+        return open_existing(url)
 
     def one_store(self) -> Store:
         """The store, if there is only one that can be meant. Raises InputError, StoreError."""
@@ -55,6 +56,14 @@ class Place:
         if not urls:
             raise InputError("no job was submitted from here: give --store URL")
         return urls
+
+
+def open_existing(url: str) -> Store:
+    """The store at ``url``, to look at: no folder is made. Raises InputError, StoreError."""
+    parts = urlsplit(url)
+    if parts.scheme == "file" and not Path(unquote(parts.path)).exists():
+        raise InputError(f"there is no folder {unquote(parts.path)}: correct the URL of the store")
+    return open_store(url)
 
 
 def read_place(environ: Mapping[str, str], store: str | None) -> Place:

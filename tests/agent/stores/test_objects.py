@@ -13,6 +13,7 @@ from agent.stores import servers
 from outlast_agent.stores import objects
 from outlast_agent.stores.base import (
     AlreadyExistsError,
+    NoLoginError,
     NotFoundError,
     RefusedError,
     StoreError,
@@ -276,6 +277,24 @@ def test_settings_that_the_client_cannot_use_are_told(monkeypatch: pytest.Monkey
     with pytest.raises(RefusedError, match=r"cannot be opened.*ACCOUNT_KEY") as caught:
         open_store("az://account/container/p")
     assert "not base64" not in one_clear_line(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("s3://b/p", ["AWS_ACCESS_KEY_ID", "aws configure export-credentials"]),
+        ("az://a/c", ["AZURE_STORAGE_ACCOUNT_KEY", "az login"]),
+        ("gs://b/p", ["GOOGLE_APPLICATION_CREDENTIALS", "gcloud auth application-default login"]),
+    ],
+)
+def test_without_credentials_and_identity_it_says_what_to_set(url: str, words: list[str]) -> None:
+    from outlast_agent.stores.object_errors import translate
+
+    # Of a laptop: nobody answers at the metadata address.
+    error = RuntimeError("error sending request for url (http://169.254.169.254/latest): timed out")
+    told = translate(error, operation="create", key="k", url=url)
+    assert isinstance(told, NoLoginError)
+    assert all(word in one_clear_line(told) for word in words)
 
 
 def test_an_error_shows_no_signature() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,11 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from outlast import __version__
 from outlast_agent import layout
-from outlast_agent.records import Event, Result, dump
+from outlast_agent.records import Controller, Event, Result, dump
+from outlast_agent.stores.base import NoLoginError, Store, UnavailableError
 from outlast_agent.stores.file import FileStore
 from outlast_provisioning import exits
+from outlast_provisioning.cli import submitting
 from outlast_provisioning.cli.app import run
+from outlast_provisioning.clock import stamp
+from outlast_provisioning.reading import Status
 
 Outlast = Callable[..., tuple[str, str]]
 
@@ -109,6 +116,56 @@ def test_validate(folder: Path, outlast: Outlast) -> None:
     assert not (folder / "store").exists()
 
 
+def test_validate_asks_the_store_and_leaves_nothing_there(folder: Path, outlast: Outlast) -> None:
+    outlast("validate", write(folder, store="file://./some/where"))
+    assert not (folder / "some").exists()
+    (folder / "file").write_text("")
+    refused = write(folder, store=f"file://{folder}/file/store")
+    _, err = outlast("validate", refused, code=2)
+    assert f"{folder}/file/store" in err
+    found = json.loads(outlast("validate", "--json", refused, code=2)[0])
+    assert (found["valid"], len(found["errors"])) == (False, 1)
+
+
+def test_validate_says_what_it_could_not_check(
+    folder: Path, outlast: Outlast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(url: str) -> Store:
+        raise UnavailableError(f"{url}: no route")
+
+    monkeypatch.setattr(submitting, "try_store", away)  # a real one is asked for half a minute
+    _, err = outlast("validate", folder / "job.yaml")
+    assert "Note: the store was not checked: file://" in err
+    assert "job.yaml: fine" in err
+
+    def no_login(url: str) -> Store:
+        raise NoLoginError("no credentials: set AWS_ACCESS_KEY_ID")
+
+    monkeypatch.setattr(submitting, "try_store", no_login)
+    _, err = outlast("validate", folder / "job.yaml", code=2)
+    assert "set AWS_ACCESS_KEY_ID" in err
+
+
+def test_without_an_engine_an_image_job_is_refused_at_once(
+    folder: Path, outlast: Outlast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(folder, image="repo/x:1")
+    with socket.socket(socket.AF_UNIX) as crashed:
+        crashed.bind(f"{folder}/dead.sock")  # as an engine leaves it that was killed
+    for name in ("none.sock", "dead.sock"):
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{folder}/{name}")
+        for verb in ("validate", "submit"):
+            _, err = outlast(verb, path, code=2)
+            (line,) = err.splitlines()
+            assert line.startswith(f"{path}:7: image: no container engine answers at unix://")
+            assert "install or start Docker, or leave out `image`" in line
+    assert not (folder / "store").exists()
+
+
+def test_which_version(outlast: Outlast) -> None:
+    assert outlast("--version")[0] == f"outlast {__version__}\n"
+
+
 def test_reading_verbs_have_json(folder: Path, outlast: Outlast) -> None:
     outlast("submit", folder / "job.yaml")
     store = FileStore(folder / "store")
@@ -163,6 +220,7 @@ def test_names_that_mean_nothing(
 
 def test_a_job_that_is_not_in_the_store(folder: Path, outlast: Outlast) -> None:
     url = f"file://{folder}/store"
+    FileStore(folder / "store")
     for verb in ("status", "events", "logs", "cancel", "evict"):
         _, err = outlast(verb, "nobody", "--store", url, code=2)
         assert f"no job nobody in {url}" in err, verb
@@ -185,6 +243,76 @@ def test_cancelled_before_it_began(folder: Path, outlast: Outlast) -> None:
     assert status["state"] == "cancelled"
     assert not list(FileStore(folder / "store").list("signals/"))
     assert not list(FileStore(folder / "store").list("controllers/"))
+
+
+def test_a_store_that_is_not_there_is_not_made(folder: Path, outlast: Outlast) -> None:
+    url = f"file://{folder}/typo"
+    for arguments in (["ls"], ["status", "digits"], ["cancel", "digits"]):
+        out, err = outlast(*arguments, "--store", url, code=2)
+        assert out == ""
+        assert err == (f"outlast: there is no folder {folder}/typo: correct the URL of the store\n")
+    assert not (folder / "typo").exists()
+
+
+def test_an_empty_store_says_so(folder: Path, outlast: Outlast) -> None:
+    FileStore(folder / "store")
+    url = f"file://{folder}/store"
+    out, err = outlast("ls", "--store", url)
+    assert (out, err) == ("", f"No jobs in {url}. Submit one: outlast submit job.yaml\n")
+    assert outlast("ls", "--json", "--store", url)[0] == "[]\n"
+
+
+def test_a_store_that_was_removed_does_not_hide_the_others(folder: Path, outlast: Outlast) -> None:
+    outlast("submit", folder / "job.yaml")
+    outlast("submit", write(folder, name="other", store="file://./second"))
+    shutil.rmtree(folder / "second")
+    out, err = outlast("ls")
+    assert "digits" in out
+    assert err == f"Note: there is no folder {folder}/second: correct the URL of the store\n"
+
+
+def test_one_look_tells_of_another_controller_and_what_it_saw(
+    folder: Path, outlast: Outlast
+) -> None:
+    store = FileStore(folder / "store")
+    url = f"file://{folder}/store"
+    word = Controller(id="c1", host="h", pid=7, sequence=1, at=stamp())
+    store.put(layout.controller("c1"), dump(word))
+    old = word.model_copy(update={"id": "c2", "at": "2020-01-01T00:00:00Z"})
+    store.put(layout.controller("c2"), dump(old))
+    _, err = outlast("controller", "--once", "--store", url)
+    first, last = err.splitlines()
+    assert "another controller watches this store too: that is safe" in first
+    assert "controller=c1" in first
+    assert f"looked once  store={url} jobs=0" in last
+
+
+def test_one_look_at_a_store_that_fails_is_not_called_done(folder: Path, outlast: Outlast) -> None:
+    outlast("submit", folder / "job.yaml")
+    FileStore(folder / "store").put(layout.claim("digits", 1), b"{damaged")
+    _, err = outlast("controller", "--once", code=exits.UNAVAILABLE)
+    assert "is damaged" in err
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (None, "stays submitted. It gets a machine from a controller: outlast controller"),
+        (Status("j", "s", "waiting"), "stays submitted. It gets a machine from a controller"),
+        (Status("j", "s", "training", machine="m-1"), "it would begin anew, nothing is saved yet"),
+        (
+            Status("j", "s", "training", machine="m-1", durable_step=8),
+            "it would go on from step 8, or what is saved by then",
+        ),
+    ],
+)
+def test_what_is_said_at_ctrl_c(status: Status | None, told: str) -> None:
+    lines = submitting.after_interrupt("j", "file:///s", status)
+    assert told in "\n".join(lines)
+    assert lines[-2:] == [
+        "Follow it: outlast status j, outlast logs -f j",
+        "End it: outlast cancel j",
+    ]
 
 
 def test_several_stores_are_told_apart(folder: Path, outlast: Outlast) -> None:
