@@ -20,6 +20,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from outlast import __version__
 from outlast_agent.spec import VERSION, JobSpec
 from outlast_agent.status import status_lines
 
@@ -34,6 +35,7 @@ def run(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="outlast-agent", description="The daemon on each spot machine."
     )
+    parser.add_argument("--version", action="version", version=f"outlast {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     daemon = commands.add_parser("run", help="train the job of a spec until the machine may go")
     daemon.add_argument("--spec", type=Path, required=True, help="the job spec, JSON")

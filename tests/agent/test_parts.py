@@ -14,6 +14,7 @@ import pytest
 
 from agent.daemon_kit import until
 from agent.scratch_kit import Slow
+from outlast import __version__
 from outlast.notice import Notice
 from outlast.progress import (
     Announcement,
@@ -25,7 +26,7 @@ from outlast.progress import (
     write_end,
     write_progress,
 )
-from outlast_agent import layout, logs, records
+from outlast_agent import command, layout, logs, records
 from outlast_agent.attempt import Attempt
 from outlast_agent.board import Board
 from outlast_agent.claim import SeenClaim
@@ -447,3 +448,13 @@ def test_folders_are_made_anew(tmp_path):
     assert list(folders.scratch.iterdir()) == list(folders.outputs.iterdir()) == []
     assert (outside / "keep").exists()
     remove_tree(tmp_path / "nothing")
+
+
+# The command ------------------------------------------------------------------------------------
+
+
+def test_which_version(capsys):
+    with pytest.raises(SystemExit) as left:
+        command.run(["--version"])
+    assert left.value.code == 0
+    assert capsys.readouterr().out == f"outlast {__version__}\n"
