@@ -71,6 +71,7 @@ def _run(spec_path: Path, root: Path) -> int:
 
 def _daemon(spec: JobSpec, root: Path) -> int:
     # Imported late: `status` has to answer at once on a machine that swaps.
+    from outlast_agent import giving_up  # noqa: PLC0415
     from outlast_agent.context import Context  # noqa: PLC0415
     from outlast_agent.daemon import Crashed, Daemon, Message, Told  # noqa: PLC0415
     from outlast_agent.folders import Folders  # noqa: PLC0415
@@ -85,8 +86,10 @@ def _daemon(spec: JobSpec, root: Path) -> int:
     boot_id = _boot_id()
     folders = Folders(root, spec.job)
     inbox: queue.Queue[Message] = queue.Queue()
-    try:
-        context = Context(
+    began = time.monotonic()
+
+    def surroundings() -> Context:
+        return Context(
             spec=spec,
             folders=folders,
             store=open_store(spec.store),
@@ -95,19 +98,30 @@ def _daemon(spec: JobSpec, root: Path) -> int:
             boot_id=boot_id,
             crash=lambda error: inbox.put(Crashed(error)),
         )
+
+    try:
+        context = surroundings()
         journal.info("the daemon begins", store=spec.store, runtime=spec.runtime, pid=os.getpid())
-        life = read_life(folders.lived, boot_id, time.monotonic())
+        life = read_life(folders.lived, boot_id, began)
         daemon = Daemon(context, open_watcher(spec.watcher), life, inbox)
         signal.signal(signal.SIGTERM, lambda *_: inbox.put(Told()))
         reason = daemon.run()
-    except StoreError as error:
-        journal.error("the store cannot be used", error=str(error))
-        return EX_AGAIN
     except ModuleNotFoundError:
         raise  # told in one line: starting again brings no package
-    except Exception:
-        journal.exception("the daemon failed; started again, it goes on from what it finds")
-        return EX_AGAIN
+    except Exception as error:
+        if isinstance(error, StoreError):
+            journal.error("the store cannot be used", error=str(error))
+        else:
+            journal.exception("the daemon failed; started again, it goes on from what it finds")
+        why = giving_up.verdict(folders, boot_id, began, error)
+        if why is None:
+            return EX_AGAIN
+        journal.error("the machine may go", reason=why)
+        try:
+            giving_up.tell(surroundings(), why)
+        except Exception:  # what fails again and again may fail here too
+            journal.exception("it could not be told")
+        return 0
     if reason is None:
         journal.info("the daemon ends as it was told to; the command goes on")
         return 128 + signal.SIGTERM

@@ -2,7 +2,7 @@
 
 ::
 
-    <root>/lock  status.json  lived.json
+    <root>/lock  status.json  lived.json  crashes.json
            jobs/<job>/code/                      unpacked, read-only for the command
                       inputs/<n>/
                       download/                  the newest checkpoint, fetched before the claim
@@ -104,6 +104,11 @@ class Folders:
     def lived(self) -> Path:
         """How long this machine has lived, over restarts."""
         return self.root / "lived.json"
+
+    @property
+    def crashes(self) -> Path:
+        """How often the daemon failed in a row."""
+        return self.root / "crashes.json"
 
     @property
     def code(self) -> Path:

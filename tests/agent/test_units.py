@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from outlast_agent import crashes
+
 ROOT = Path(__file__).parents[2]
 UNITS = sorted((ROOT / "systemd").glob("*.service"))
 
@@ -34,6 +36,17 @@ def test_the_daemon_ends_its_machine_and_leaves_training_alone_when_restarted():
     assert parsed["Unit"]["SuccessAction"] == "poweroff"
     assert parsed["Service"]["Restart"] == "on-failure"
     assert parsed["Service"]["KillMode"] == "process"
+
+
+def test_a_daemon_that_cannot_begin_does_not_keep_its_machine():
+    """But one that fails by itself is to say so first: that takes it two minutes."""
+    parsed = unit(ROOT / "systemd/outlast-agent.service")
+    assert parsed["Unit"]["StartLimitAction"] == "poweroff"
+    burst, interval = (
+        int(parsed["Unit"][name]) for name in ("StartLimitBurst", "StartLimitIntervalSec")
+    )
+    restart = float(parsed["Service"]["RestartSec"])
+    assert crashes.LEAST_SECONDS < burst * restart < interval
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
