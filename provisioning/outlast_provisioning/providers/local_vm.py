@@ -15,6 +15,7 @@ import shutil
 import sys
 import time
 import uuid
+from collections import deque
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,9 @@ from outlast_provisioning.providers.processes import adopt_orphans, kernel, kill
 
 POLL_SECONDS = 0.05
 RESTART_SECONDS = 1.0
+MOST_STARTS = 200
+STARTS_WITHIN = 600.0
+"""A daemon that cannot even begin is not started for ever; so it is in its systemd unit."""
 EXTRA_LIFETIME = 60.0
 """The daemon ends itself first; this is for one that cannot."""
 
@@ -49,6 +53,7 @@ class Supervisor:
         self._metadata = Metadata(self._machine)
         self._child: int | None = None
         self._restart_at = 0.0
+        self._starts: deque[float] = deque(maxlen=MOST_STARTS)
         self._evict_at: float | None = None
 
     def run(self) -> None:
@@ -76,6 +81,9 @@ class Supervisor:
             if self._reap():
                 return "powered-off"
             if self._child is None and now >= self._restart_at:
+                if len(self._starts) == MOST_STARTS and now < self._starts[0] + STARTS_WITHIN:
+                    return "powered-off"
+                self._starts.append(now)
                 self._start()
             if self._folder.take("delete"):
                 return "deleted"

@@ -22,7 +22,7 @@ from outlast_agent.records import Launch, dump
 from outlast_agent.spec import JobSpec
 from outlast_agent.stores.base import AlreadyExistsError
 from outlast_agent.stores.file import FileStore
-from outlast_provisioning.providers import processes
+from outlast_provisioning.providers import local_vm, processes
 from outlast_provisioning.providers.base import EVICTED, Pool, Request, TryAgainError
 from outlast_provisioning.providers.local import LocalProvider
 from outlast_provisioning.providers.local_folder import MachineFolder
@@ -237,6 +237,17 @@ def test_the_daemon_is_started_again(provider: LocalProvider, tmp_path: Path) ->
     (first,) = daemon()
     os.kill(first, signal.SIGKILL)
     until(lambda: daemon() - {first})
+
+
+def test_a_daemon_that_cannot_begin_does_not_keep_its_machine(
+    provider: LocalProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor = local_vm.Supervisor(ask(provider, tmp_path))
+    monkeypatch.setattr(supervisor, "_start", lambda: None)  # and at once it is not there again
+    monkeypatch.setattr(supervisor, "_reap", lambda: False)  # these children are the test's own
+    monkeypatch.setattr(local_vm, "POLL_SECONDS", 0.0)
+    assert supervisor._watch(time.monotonic() + 20) == "powered-off"
+    assert len(supervisor._starts) == local_vm.MOST_STARTS
 
 
 def test_stopped_and_started_it_is_another_boot(provider: LocalProvider, tmp_path: Path) -> None:
