@@ -35,7 +35,7 @@ N ?= 20
 soak: $(STAMP) ## N random eviction points, each compared with the uninterrupted run
 	$(BIN)/python bench/soak.py --points $(N)
 
-PAIRS ?= 20
+PAIRS ?= 40
 bench: $(STAMP) ## what the callback costs, as JSON in bench/out/
 	$(BIN)/python bench/overhead.py --pairs $(PAIRS)
 
