@@ -80,7 +80,8 @@ class Run:
         self.environment = environment
         self.stop_requested = False
         self.notice: Notice | None = None
-        """The notice in force."""
+        """The notice in force: of the daemon's and a signal, the one with the earlier deadline."""
+        self._notices: dict[Literal["file", "signal"], Notice] = {}
         self._monotonic = monotonic
         self._pid = os.getpid()
         self._leads = environment.rank == 0
@@ -278,7 +279,7 @@ class Run:
         now = self._monotonic()
         assert self._notice_file is not None
         try:
-            self._take_notice(self._notice_file.read())
+            self._take_notice("file", self._notice_file.read())
         except (OSError, ValueError) as error:
             self.note("error", "notice-unreadable", f"The notice is not understood: {error}")
         if self.notice is not None and not self._stopped and not self._finished:
@@ -294,17 +295,22 @@ class Run:
                 self._control.end("yielded", saved.step)
         self._tell_progress()
 
-    def _take_notice(self, notice: Notice | None) -> None:
-        if notice == self.notice or (notice is None and self._was_signalled()):
-            return
-        self.notice = notice
+    def _take_notice(self, source: Literal["file", "signal"], notice: Notice | None) -> None:
         if notice is None:
+            self._notices.pop(source, None)
+        else:
+            self._notices[source] = notice
+        # What a signal changes meanwhile in the other thread is seen at the next look.
+        soonest = min(
+            list(self._notices.values()), key=lambda each: each.deadline_monotonic, default=None
+        )
+        if soonest == self.notice:
+            return
+        self.notice = soonest
+        if soonest is None:
             self._control.take_back_end()
         if self.environment.world_size == 1:
-            self.stop_requested = notice is not None
-
-    def _was_signalled(self) -> bool:
-        return self.notice is not None and self.notice.reason in ("sigterm", "sigint")
+            self.stop_requested = soonest is not None
 
     def _tell_progress(self, *, force: bool = False) -> None:
         saved = self._saving.saved
@@ -321,13 +327,13 @@ class Run:
     def _signalled(self, name: str) -> bool:
         if os.getpid() != self._pid or self._finished:
             return False  # a forked worker, or nothing to save
-        if name == "sigint":
-            if self.notice is not None or self._steps.done == 0:
-                return False  # a second Ctrl-C, or nothing was trained yet
-            say("Ctrl-C: saving after the step under way; once more stops at once")
-        if self.notice is None:
+        if name == "sigint" and (self._notices or self._steps.done == 0):
+            return False  # a second Ctrl-C, or nothing was trained yet
+        if "signal" not in self._notices:
             deadline = self._monotonic() + _SIGTERM_GRACE
-            self._take_notice(Notice(name, name, _SIGTERM_GRACE, deadline, ""))
+            self._take_notice("signal", Notice(name, name, _SIGTERM_GRACE, deadline, ""))
+        if name == "sigint":
+            say("Ctrl-C: saving after the step under way; once more stops at once")
         return True
 
     def _forget(self) -> None:
