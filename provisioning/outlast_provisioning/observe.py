@@ -69,18 +69,18 @@ def observe(
         launch = view.claim.launch
         claimed[launch] = min(first, claimed.get(launch, first))
     launches = _launches(store, job, listings, memory, claimed=claimed, now=now)
-    cancel = _find(store, layout.cancel(name), Cancel)
-    beat = _find(store, layout.beat(name), Beat)
+    cancel = find(store, layout.cancel(name), Cancel)
+    beat = find(store, layout.beat(name), Beat)
     offer, wait = choose(pools(job), memory.experience, now)
     return World(
         job=job,
         launches=launches,
         attempts=attempts,
         checkpoints=_checkpoints(store, name),
-        result=_find(store, layout.result(name), Result),
+        result=find(store, layout.result(name), Result),
         cancelled=cancel is not None,
         cancel_age=memory.seen(layout.cancel(name), now) if cancel else 0.0,
-        held=_find(store, layout.held(name), Held),
+        held=find(store, layout.held(name), Held),
         resumed=_resumed(store, name, memory),
         beat=beat,
         beat_age=0.0 if beat is None else memory.beat_age(beat, now),
@@ -101,7 +101,7 @@ def _launches(
     now: float,
 ) -> tuple[LaunchView, ...]:
     name = job.name
-    parts = _numbered(store, f"{layout.job_root(name)}launches/")
+    parts = numbered(store, f"{layout.job_root(name)}launches/")
     views = []
     for number in sorted(parts):
         if "" not in parts[number]:
@@ -133,7 +133,7 @@ def _launches(
 
 
 def _attempts(store: Store, name: str, memory: Memory, now: float) -> tuple[AttemptView, ...]:
-    parts = _numbered(store, f"{layout.job_root(name)}attempts/")
+    parts = numbered(store, f"{layout.job_root(name)}attempts/")
     views = []
     for number in sorted(parts):
         if "" not in parts[number]:
@@ -154,7 +154,7 @@ def _attempts(store: Store, name: str, memory: Memory, now: float) -> tuple[Atte
     return tuple(views)
 
 
-def _numbered(store: Store, prefix: str) -> dict[int, set[str]]:
+def numbered(store: Store, prefix: str) -> dict[int, set[str]]:
     """What is there of each number: ``""`` for the record itself, ``closed``, ``end``..."""
     parts: dict[int, set[str]] = {}
     for entry in store.list(prefix):
@@ -175,7 +175,7 @@ def _checkpoints(store: Store, name: str) -> tuple[CheckpointId, ...]:
 
 
 def _resumed(store: Store, name: str, memory: Memory) -> tuple[Resumed, ...]:
-    parts = _numbered(store, f"{layout.job_root(name)}resumed/")
+    parts = numbered(store, f"{layout.job_root(name)}resumed/")
     numbers = [number for number in sorted(parts) if "" in parts[number]]
     return tuple(_once(store, layout.resumed(name, one), Resumed, memory) for one in numbers)
 
@@ -223,7 +223,8 @@ def _load(store: Store, key: str, kind: type[R]) -> R:
     return load(kind, store.read(key, limit=_RECORD_BYTES), key=key)
 
 
-def _find(store: Store, key: str, kind: type[R]) -> R | None:
+def find(store: Store, key: str, kind: type[R]) -> R | None:
+    """The record at ``key``, or None if nothing is there. Raises StoreError, RecordError."""
     try:
         return _load(store, key, kind)
     except NotFoundError:

@@ -5,34 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
 
 from outlast_agent import layout
 from outlast_agent.records import (
-    Beat,
     Controller,
     Event,
     RecordError,
-    Result,
     load,
 )
 from outlast_agent.stores.base import NotFoundError, Store
 from outlast_provisioning.failures import failure_of
 from outlast_provisioning.memory import Memory
 from outlast_provisioning.observe import observe
+from outlast_provisioning.standing import State, standing, where_files_are
 from outlast_provisioning.world import World
 
-State = Literal[
-    "waiting", "starting", "training", "stopping", "cancelling", "held", "finished", "failed",
-    "cancelled",
-]  # fmt: skip
-
-_WAITS = {
-    "no-capacity": "no pool has a machine for it",
-    "never-claimed": "its last machine did not begin to train",
-    "setup-failed": "the set-up of its last machine failed",
-}
 _RECORD_BYTES = 4 << 20
 _LOG_BYTES = 64 << 20
 
@@ -87,7 +75,14 @@ class Status:
 
 def read_status(store: Store, name: str) -> Status:
     """The status of job ``name``. Raises NotFoundError, StoreError, RecordError."""
-    return status_of(observe(store, name, {}, Memory(), time.monotonic()), store.url)
+    world = observe(store, name, {}, Memory(), time.monotonic())
+    found = status_of(world, store.url)
+    result = world.result
+    if result is None or result.outcome != "finished" or result.attempt is None:
+        return found
+    if next(iter(store.list(layout.output(name, result.attempt, ""))), None) is None:
+        return found  # it wrote none
+    return replace(found, todo=where_files_are(store.url, name, result.attempt))
 
 
 def status_of(world: World, store: str) -> Status:
@@ -101,8 +96,17 @@ def status_of(world: World, store: str) -> Status:
     if beat is not None and (launch is None or beat.launch != launch.number):
         beat = None  # an earlier machine's last word
     newest = world.checkpoints[-1] if world.checkpoints else None
-    state, detail, todo = _state(world, live is not None, launch is not None, beat)
     result = world.result
+    state, detail, todo = standing(
+        world.job.name,
+        result=result,
+        cancelled=world.cancelled,
+        held=world.held,
+        live=live is not None,
+        launched=launch is not None,
+        beat=beat,
+        closed=world.launches[-1].closed if world.launches else None,
+    )
     return Status(
         job=world.job.name,
         store=store,
@@ -142,43 +146,6 @@ def status_of(world: World, store: str) -> Status:
     )
 
 
-def _state(world: World, live: bool, launched: bool, beat: Beat | None) -> tuple[State, str, str]:
-    name = world.job.name
-    if world.result is not None:
-        todo = {
-            "finished": f"its files are in {layout.output(name, world.result.attempt or 0, '')}",
-            "failed": f"see `outlast logs {name}`, mend it, submit it under another name",
-            "cancelled": "",
-        }[world.result.outcome]
-        return world.result.outcome, world.result.message, todo
-    if world.cancelled:
-        return "cancelling", "it is being stopped, after a save", ""
-    if world.held is not None:
-        found = world.held.found or "no checkpoint"
-        told = f"`outlast resume {name} --from {world.held.found or 'CHECKPOINT'}`"
-        return (
-            "held",
-            world.held.message,
-            f"look for {world.held.expected}; or go on: {told}"
-            + ("" if world.held.found else f" ({found} is left)"),
-        )
-    if live and beat is not None:
-        stopping = beat.phase in ("stopping", "flushing", "ending", "leaving")
-        state: State = "stopping" if stopping else "training"
-        if beat.phase in ("preparing", "claiming", "restoring", "starting", "adopting"):
-            state = "starting"
-        return state, beat.detail or beat.phase, ""
-    if live:
-        return "starting", "claimed, not heard of yet", ""
-    if launched:
-        return "starting", (beat.detail or beat.phase) if beat else "the machine is coming up", ""
-    last = world.launches[-1].closed if world.launches else None
-    if last is not None and last.reason in _WAITS:
-        again = f"; asked again at about {last.again[11:19]} UTC" if last.again else ""
-        return "waiting", f"{_WAITS[last.reason]}{again}", ""
-    return "waiting", "no machine is asked for", "it needs a controller: `outlast controller`"
-
-
 def _ended_step(world: World) -> int | None:
     if world.result is not None and world.result.step is not None:
         return world.result.step
@@ -188,68 +155,6 @@ def _ended_step(world: World) -> int | None:
 
 def _first(*values: int | None) -> int | None:
     return next((value for value in values if value is not None), None)
-
-
-@dataclass(frozen=True)
-class Line:
-    """One job in the list."""
-
-    job: str
-    state: str
-    machine: str = ""
-    attempt: int | None = None
-    step: int | None = None
-    epoch: int | None = None
-    epochs: int | None = None
-    durable_step: int | None = None
-    durable_age: float | None = None
-    beat: str = ""
-    message: str = ""
-
-
-def list_jobs(store: Store) -> list[Line]:
-    """All jobs of a store, by name: one listing of ``beats/``, then two small reads for each."""
-    names = [entry.key.removeprefix(layout.BEATS) for entry in store.list(layout.BEATS)]
-    names = [name for name in names if layout.is_job_name(name)]
-    with ThreadPoolExecutor(16) as pool:
-        return [line for line in pool.map(lambda name: _line(store, name), names) if line]
-
-
-def _line(store: Store, name: str) -> Line | None:
-    try:
-        beat = load(Beat, store.read(layout.beat(name), limit=_RECORD_BYTES), key=name)
-    except NotFoundError:
-        return None
-    except RecordError as error:
-        return Line(job=name, state="unreadable", message=str(error))
-    try:
-        key = layout.result(name)
-        result = load(Result, store.read(key, limit=_RECORD_BYTES), key=key)
-    except NotFoundError:
-        return Line(
-            job=name,
-            state=beat.phase,
-            machine=beat.machine,
-            attempt=beat.attempt,
-            step=beat.step,
-            epoch=beat.epoch,
-            epochs=beat.epochs,
-            durable_step=beat.durable_step,
-            durable_age=beat.durable_age,
-            beat=beat.at,
-            message=beat.detail,
-        )
-    except RecordError as error:
-        return Line(job=name, state="unreadable", message=str(error))
-    return Line(
-        job=name,
-        state=result.outcome,
-        attempt=result.attempt,
-        step=result.step,
-        durable_step=result.step if result.outcome == "finished" else beat.durable_step,
-        beat=result.at,
-        message=result.message,
-    )
 
 
 def events(store: Store, name: str, *, after: str = "") -> Iterator[tuple[str, Event]]:

@@ -3,15 +3,17 @@ from __future__ import annotations
 import io
 from datetime import datetime, timezone
 
+import pytest
 from rich.console import Console
 
 from outlast_agent import layout
-from outlast_agent.records import Controller, Event, Result, dump
-from outlast_provisioning import reading
+from outlast_agent.records import Cancel, Controller, Event, Held, LaunchClosed, Result, dump
+from outlast_provisioning import listing, reading
 from outlast_provisioning.cli import views
 from outlast_provisioning.job import job_spec, machine_name, pools
 from outlast_provisioning.memory import Memory
 from outlast_provisioning.observe import observe
+from outlast_provisioning.standing import where_files_are
 from provisioning.simulated import (
     NAME,
     Cloud,
@@ -76,7 +78,69 @@ def test_before_during_and_after() -> None:
         None,
         100,
     )
-    assert f"jobs/{NAME}/outputs/000001/" in status.todo
+    assert status.todo == ""  # it wrote no files
+    store.create(layout.output(NAME, 1, "walk.txt"), b"x")
+    todo = reading.read_status(store, NAME).todo
+    assert todo == f"its files are in /memory/jobs/{NAME}/outputs/000001/"
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("file:///a b", "its files are in /a b/jobs/j/outputs/000003/"),
+        ("s3://b/p", "fetch its files: aws s3 cp --recursive s3://b/p/jobs/j/outputs/000003/ ."),
+        (
+            "gs://b",
+            "fetch its files: gcloud storage cp --recursive gs://b/jobs/j/outputs/000003/ .",
+        ),
+        (
+            "az://acc/con/pre",
+            "fetch its files: az storage blob download-batch --account-name acc --source con "
+            "--pattern 'pre/jobs/j/outputs/000003/*' --destination .",
+        ),
+    ],
+)
+def test_where_the_files_are(url: str, told: str) -> None:
+    assert where_files_are(url, "j", 3) == told
+
+
+def test_one_word_for_one_state() -> None:
+    """The list, which reads little, says what the status says, which reads all."""
+
+    def seen(store: MemoryStore) -> str:
+        status = reading.read_status(store, NAME)
+        (line,) = listing.list_jobs(store)
+        assert (line.state, line.message) == (status.state, status.detail)
+        return status.state
+
+    assert seen(submitted()) == "waiting"
+    store, cloud, daemons = begun()
+    assert seen(store) == "starting"
+    first = launches(store)[0]
+    daemons.beat(1, cloud.machines[first.machine], phase="preparing", detail="image")
+    assert seen(store) == "starting"
+    daemons.claim(first.machine)
+    assert seen(store) == "training"
+    daemons.beat(1, cloud.machines[first.machine], phase="flushing")
+    assert seen(store) == "stopping"
+    daemons.end(1, "yielded", step=10)
+    assert seen(store) == "starting"
+    store.create(layout.launch_closed(NAME, 1), dump(LaunchClosed(reason="evicted")))
+    assert seen(store) == "waiting"
+    second = first.model_copy(update={"number": 2, "machine": "digits-2"})
+    store.create(layout.launch(NAME, 2), dump(second))
+    assert seen(store) == "starting"  # whatever the first machine said last
+    closed = LaunchClosed(reason="setup-failed", again="2026-11-21T12:01:00.000Z")
+    store.create(layout.launch_closed(NAME, 2), dump(closed))
+    assert seen(store) == "waiting"
+    assert "12:01:00" in listing.list_jobs(store)[0].message
+    held = Held(attempt=1, expected="x", found=None, message="gone")
+    store.create(layout.held(NAME), dump(held))
+    assert seen(store) == "held"
+    store.create(layout.cancel(NAME), dump(Cancel()))
+    assert seen(store) == "cancelling"
+    store.create(layout.result(NAME), dump(Result(outcome="cancelled")))
+    assert seen(store) == "cancelled"
 
 
 def test_a_failed_job_shows_the_end_of_its_log() -> None:
@@ -93,12 +157,12 @@ def test_the_list_reads_beats_and_results() -> None:
     store, _, daemons = begun()
     daemons.claim(launches(store)[0].machine)
     store.put(layout.beat("other"), b"{damaged")
-    lines = {line.job: line for line in reading.list_jobs(store)}
+    lines = {line.job: line for line in listing.list_jobs(store)}
     assert lines[NAME].state == "training"
     assert lines["other"].state == "unreadable"
     daemons.finish(1)
-    assert [line.state for line in reading.list_jobs(store)] == ["finished", "unreadable"]
-    assert "digits" in shown(views.job_table(reading.list_jobs(store), NOW))
+    assert [line.state for line in listing.list_jobs(store)] == ["finished", "unreadable"]
+    assert "digits" in shown(views.job_table(listing.list_jobs(store), NOW))
 
 
 def event(number: int, level: str = "info", text: str = "") -> Event:

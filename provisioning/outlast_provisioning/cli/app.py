@@ -30,6 +30,7 @@ from outlast_provisioning.cli.submitting import RECENT, no_controller, submit_fi
 from outlast_provisioning.cli.terminal import now, out, print_json, say, tell
 from outlast_provisioning.cli.views import event_table, job_table, status_panel, watched
 from outlast_provisioning.controller import OTHER_CONTROLLER, Controller
+from outlast_provisioning.listing import Line, list_jobs
 from outlast_provisioning.packing import PackError
 from outlast_provisioning.parsing import BadJobError
 from outlast_provisioning.persons import PersonError, cancel_job, resume_job
@@ -100,11 +101,11 @@ def validate(file: FileArgument, store: StoreOption = None, as_json: JsonOption 
 def list_(store: StoreOption = None, as_json: JsonOption = False) -> int:
     """List the jobs."""
     urls = read_place(os.environ, store).all_stores()
-    found: list[tuple[str, reading.Line]] = []
+    found: list[tuple[str, Line]] = []
     code = exits.OK
     for url in urls:
         try:
-            found += [(url, line) for line in reading.list_jobs(open_existing(url))]
+            found += [(url, line) for line in list_jobs(open_existing(url))]
         except (InputError, StoreError) as error:
             if len(urls) == 1:
                 raise

@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from outlast_agent.records import Controller, Event
-from outlast_provisioning.reading import Line, Status
+from outlast_provisioning.listing import Line
+from outlast_provisioning.reading import Status
 from outlast_provisioning.units import for_people
 
 _COLOURS = {

@@ -176,7 +176,7 @@ def test_reading_verbs_have_json(folder: Path, outlast: Outlast) -> None:
     assert (status["job"], status["state"], status["durable_step"]) == ("digits", "waiting", None)
     assert status["events"][0]["text"] == "attempt 1 is claimed"
     (line,) = json.loads(outlast("ls", "--json")[0])
-    assert (line["job"], line["state"]) == ("digits", "submitted")
+    assert (line["job"], line["state"]) == ("digits", "waiting")
     (event,) = json.loads(outlast("events", "digits", "--json")[0])
     assert event["kind"] == "claimed"
     assert outlast("logs", "digits")[0] == "epoch 1\n"
