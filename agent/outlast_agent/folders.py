@@ -19,6 +19,7 @@ again.
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 from dataclasses import dataclass
@@ -138,12 +139,16 @@ class Folders:
 def remove_tree(path: Path) -> None:
     """Remove ``path`` and all below it, following no link; not there is fine. Raises OSError.
 
-    Folders made read-only are opened first: the owner may do that.
+    Folders that are closed to their owner are opened first: the owner may do that.
     """
     if path.is_symlink() or not path.exists():
         path.unlink(missing_ok=True)
         return
-    for folder in [path, *(each for each in path.rglob("*") if not each.is_symlink())]:
-        if folder.is_dir() and not folder.stat().st_mode & stat.S_IWUSR:
-            folder.chmod(0o700)
+    if path.is_dir():
+        path.chmod(0o700)
+    for here, folders, _ in os.walk(path):  # goes into these only after they are opened
+        for folder in (Path(here, name) for name in folders):
+            mode = folder.lstat().st_mode
+            if not stat.S_ISLNK(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
+                folder.chmod(0o700)
     shutil.rmtree(path)

@@ -71,6 +71,10 @@ class OutputChangedError(OSError):
     """An output file did not stay as it was while it was saved."""
 
 
+class OutputUnreadableError(OSError):
+    """An output file or folder cannot be read."""
+
+
 @dataclass(frozen=True)
 class FileSource:
     """An output file as it was when the snapshot was taken."""

@@ -18,7 +18,14 @@ from pathlib import Path, PurePosixPath
 
 from outlast.checkpoint import Objects
 from outlast.manifest import Manifest, OutputFile, Piece, checked_path
-from outlast.objects import FILE_CHUNK, Content, FileSource, OutputChangedError, Written
+from outlast.objects import (
+    FILE_CHUNK,
+    Content,
+    FileSource,
+    OutputChangedError,
+    OutputUnreadableError,
+    Written,
+)
 
 _SMALL = 1 << 20
 _IN_MEMORY = 64 << 20
@@ -51,7 +58,8 @@ class Outputs:
 
         Unchanged files are not read again. Of the others, small ones are read at once; those
         written in the last seconds, which may be being written to again in a moment, are copied
-        beside; the rest is read later and checked not to have changed. Raises OSError.
+        beside; the rest is read later and checked not to have changed. Raises
+        OutputUnreadableError, OSError.
         """
         now, room = time.time(), _IN_MEMORY
         stamps, spooled = dict[str, Stamp](), list[Path]()
@@ -104,7 +112,8 @@ def restore_outputs(scratch: Path, manifest: Manifest, folder: Path) -> None:
 
     Objects are read below ``scratch`` and verified first. Files that were not there at that step
     are removed, as are folders without one and links, which are never followed. Raises
-    DamagedError, before anything is changed, if an object is not whole; OSError.
+    DamagedError, before anything is changed, if an object is not whole; OutputUnreadableError,
+    OSError.
     """
     needed = sorted({piece.object for file in manifest.outputs for piece in file.pieces})
     place = {number: index for index, number in enumerate(needed)}
@@ -119,9 +128,10 @@ def restore_outputs(scratch: Path, manifest: Manifest, folder: Path) -> None:
 def walk(folder: Path) -> Iterator[tuple[str, os.stat_result, Callable[[], int]]]:
     """(path, stat, open) of the regular files beneath ``folder``, in order; no link is followed.
 
-    ``open`` gives a descriptor for reading, valid to ask for until the next file.
+    ``open`` gives a descriptor for reading, valid to ask for until the next file. It and the walk
+    raise OutputUnreadableError.
     """
-    for here, folders, names, descriptor in os.fwalk(folder, follow_symlinks=False):
+    for here, folders, names, descriptor in _folders(folder):
         folders.sort()
         prefix = os.path.relpath(here, folder).replace(os.sep, "/")
         for name in sorted(names):
@@ -130,12 +140,42 @@ def walk(folder: Path) -> Iterator[tuple[str, os.stat_result, Callable[[], int]]
             except FileNotFoundError:
                 continue
             if stat.S_ISREG(found.st_mode):
+                path = name if prefix == "." else f"{prefix}/{name}"
 
-                def open_file(name: str = name, descriptor: int = descriptor) -> int:
+                def open_file(path: str = path, name: str = name, at: int = descriptor) -> int:
                     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-                    return os.open(name, flags, dir_fd=descriptor)
+                    with _readable(path):
+                        return os.open(name, flags, dir_fd=at)
 
-                yield (name if prefix == "." else f"{prefix}/{name}"), found, open_file
+                yield path, found, open_file
+
+
+def _folders(
+    folder: Path, *, topdown: bool = True
+) -> Iterator[tuple[str, list[str], list[str], int]]:
+    """``os.fwalk``, which passes over a folder that it cannot read."""
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    try:
+        yield from os.fwalk(folder, topdown, fail, follow_symlinks=False)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        text = f"output folder {error.filename} cannot be read: {error.strerror}"
+        raise OutputUnreadableError(text) from error
+
+
+@contextlib.contextmanager
+def _readable(path: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise OutputUnreadableError(f"output {path} cannot be read: {error.strerror}") from error
 
 
 def _stamp(found: os.stat_result) -> Stamp:
@@ -167,7 +207,7 @@ def _from_copy(path: str, descriptor: int, copy: Path) -> Callable[[int, int], b
 def _later(folder: Path, path: str, stamp: Stamp) -> Callable[[int, int], bytes]:
     def read(offset: int, length: int) -> bytes:
         try:
-            with (folder / path).open("rb") as file:
+            with _readable(path), (folder / path).open("rb") as file:
                 file.seek(offset)
                 data = file.read(length)
                 unchanged = _stamp(os.fstat(file.fileno())) == stamp
@@ -194,7 +234,7 @@ def _remove(paths: Sequence[Path]) -> None:
 
 def _clear(folder: Path, keep: set[str]) -> None:
     needed = {str(parent) for path in keep for parent in PurePosixPath(path).parents}
-    for here, folders, names, descriptor in os.fwalk(folder, topdown=False, follow_symlinks=False):
+    for here, folders, names, descriptor in _folders(folder, topdown=False):
         prefix = os.path.relpath(here, folder).replace(os.sep, "/")
         for name in (*names, *folders):
             path = name if prefix == "." else f"{prefix}/{name}"

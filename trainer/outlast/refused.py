@@ -46,6 +46,12 @@ class FolderInUseError(RefusedError, BlockingIOError):
     code = "folder-in-use"
 
 
+class OutputsError(RefusedError, OSError):
+    """The outputs folder cannot be brought back to what it was at the checkpoint."""
+
+    code = "outputs-not-restored"
+
+
 class SettingError(RefusedError, ValueError):
     """The environment, or an argument, makes no sense."""
 

@@ -19,7 +19,7 @@ from outlast.plain import PREFIX, encode
 from outlast.process import hold
 from outlast.progress import Note
 from outlast.ranks import Board
-from outlast.refused import OtherProcessesError, SettingError
+from outlast.refused import OtherProcessesError, OutputsError, SettingError
 from outlast.retention import next_attempt, sweep
 from outlast.schedule import Schedule
 from outlast.snapshot import Snapshot
@@ -83,7 +83,7 @@ class Saving:
     def load(self) -> Loaded | None:
         """The newest whole checkpoint, to go on from; the outputs folder is brought back.
 
-        Raises NewerVersionError, OtherProcessesError, OSError.
+        Raises NewerVersionError, OtherProcessesError, OutputsError, OSError.
         """
         try:
             loaded = load_newest(
@@ -100,8 +100,19 @@ class Saving:
         if loaded is not None:
             self._writer.resumed_from(loaded.manifest, loaded.all_arrays)
             if self._outputs is not None and not self._environment.managed:
-                restore_outputs(self._scratch, loaded.manifest, self._outputs.folder)
+                self._restore_outputs(loaded, self._outputs.folder)
         return loaded
+
+    def _restore_outputs(self, loaded: Loaded, folder: Path) -> None:
+        try:
+            restore_outputs(self._scratch, loaded.manifest, folder)
+        except OSError as error:
+            at = f": {error.filename}" if error.filename else ""
+            raise OutputsError(
+                f"the outputs folder {folder} cannot be brought back to checkpoint {loaded.id}: "
+                f"{error.strerror or error}{at}; make all in it readable and writable for this "
+                "process, or empty it, and start again"
+            ) from error
 
     def _damaged(self, id_: CheckpointId, why: str) -> None:
         self._passed_over = True

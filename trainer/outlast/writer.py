@@ -28,6 +28,7 @@ from outlast.objects import (
     FileSource,
     ObjectWriter,
     OutputChangedError,
+    OutputUnreadableError,
     Placed,
     Written,
     remove,
@@ -251,6 +252,8 @@ class Writer:
 def _advice(error: OSError) -> tuple[str, str]:
     if isinstance(error, OutputChangedError):
         return "outputs-changed", ""
+    if isinstance(error, OutputUnreadableError):
+        return "outputs-unreadable", " Make it readable for this process, or take it away."
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "scratch-full", " Make room there, or give the job more disk."
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
