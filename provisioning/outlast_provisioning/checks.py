@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from outlast_provisioning.complaints import Complaint
 from outlast_provisioning.credentials import looks_secret, secret_value
 from outlast_provisioning.engine import engine_fault
 from outlast_provisioning.jobfile import JobFile
-from outlast_provisioning.parsing import Complaint, read_job_file
+from outlast_provisioning.parsing import read_job_file
 from outlast_provisioning.providers.table import PROVIDERS
 
 STORE_FORMS = (

@@ -51,7 +51,7 @@ class Resources(Section):
     """What the container may use."""
 
     gpus: int = Field(default=0, ge=0, le=64)
-    cpus: float | None = Field(default=None, gt=0)
+    cpus: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     memory: Size | None = None
     disk: Size | None = None
     shm: Size | None = Field(default=None, description="Shared memory, for data-loader workers")

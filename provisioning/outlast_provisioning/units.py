@@ -33,7 +33,7 @@ def parse_size(value: Any) -> int:
         raise ValueError(f"write a number and a unit, like 16GiB or 500MB, not {value!r:.50}")
     size = float(match[1]) * _BYTES[match[2]]
     if not 1 <= size < 2**60:
-        raise ValueError(f"{value} is not a possible size")
+        raise ValueError(f"write at least 1B and less than 1048576TiB, not {value}")
     return int(size)
 
 
@@ -44,7 +44,7 @@ def parse_duration(value: Any) -> float:
         raise ValueError(f"write a number and a unit, like 30s, 10m, 12h or 7d, not {value!r:.50}")
     seconds = float(match[1]) * _SECONDS[match[2]]
     if not 0.001 <= seconds <= 3660 * 86400.0:
-        raise ValueError(f"{value} is not a possible duration")
+        raise ValueError(f"write at least 0.001s and at most 3660d, not {value}")
     return seconds
 
 

@@ -2,7 +2,10 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -10,6 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from outlast_provisioning import complaints as complaints_module
 from outlast_provisioning.jobfile import JobFile, json_schema
 from outlast_provisioning.parsing import BadJobError, parse_job, read_job_file
 
@@ -72,13 +76,31 @@ def changed(old: str, new: str) -> str:
         (changed("16GiB", "16"), "8: resources.memory: write a number and a unit, like 16GiB or 500MB, not 16"),
         (changed("7d", "7 days"), "13: max_lifetime: write a number and a unit, like 30s, 10m, 12h or 7d, not '7 days'"),
         (changed("1%", "5%"), "11: checkpoint.max_overhead: this version keeps saving below 1% and takes no other bound: remove the line"),
-        (changed("exact: best", "exact: yes"), "11: checkpoint.exact: must be 'best' or 'strict', not True"),
+        (changed("exact: best", "exact: yes"), "11: checkpoint.exact: must be 'best' or 'strict', not true"),
         (changed("how: copy", "how: mount"), "7: inputs[0].how: this version does not mount inputs yet: write copy"),
         (changed("retries:", "deadline: 3d\nretries:"), "12: deadline: this version does not do deadlines yet: remove the line"),
         (changed("retries:", "secrets: {A: b}\nretries:"), "12: secrets: this version does not do secrets resolved on the machine yet: remove the line"),
         (changed("grace: 10s", "sizes: [a]"), "10: pools[0].sizes: this version does not do machine sizes yet: remove the line"),
         (changed("version: 1", "version: 2"), "1: version: version 2 is newer than this Outlast reads (1): update outlast"),
-        (changed("gpus: 1", "gpus: 1.5"), "8: resources.gpus: input should be a valid integer, not 1.5"),
+        (changed("gpus: 1", "gpus: 1.5"), "8: resources.gpus: must be a whole number from 0 to 64, not 1.5"),
+        (changed("gpus: 1", "gpus: -1"), "8: resources.gpus: must be a whole number from 0 to 64, not -1"),
+        (changed("gpus: 1", "gpus: true"), "8: resources.gpus: must be a whole number from 0 to 64, not true"),
+        (changed("cpus: 4", "cpus: 0"), "8: resources.cpus: must be a number above 0, not 0"),
+        (changed("cpus: 4", "cpus: .inf"), "8: resources.cpus: must be a number above 0, not inf"),
+        (changed("cpus: 4", "cpus: two"), "8: resources.cpus: must be a number above 0, not 'two'"),
+        (changed("failures: 3", "failures: -1"), "12: retries.failures: must be a whole number from 0 to 100, not -1"),
+        (changed("failures: 3", "failures: many"), "12: retries.failures: must be a whole number from 0 to 100, not 'many'"),
+        (changed("{failures: 3}", "3"), "12: retries: must be a group of fields, like `retries: {failures: 3}`"),
+        (changed("{failures: 3}", ""), "12: retries: has no value; write for example `retries: {failures: 3}`"),
+        (changed("keep: 3", "keep: 1"), "11: checkpoint.keep: must be a whole number from 2 to 1000, not 1"),
+        (changed("durable_every: 30s", "durable_every: 0s"), "11: checkpoint.durable_every: write auto, or at least 0.001s and at most 3660d, not 0s"),
+        (changed("16GiB", "0GiB"), "8: resources.memory: write at least 1B and less than 1048576TiB, not 0GiB"),
+        (changed("unpack: true", "unpack: sure"), "7: inputs[0].unpack: must be true or false, not 'sure'"),
+        (changed('{TF_CPP_MIN_LOG_LEVEL: "2"}', "{A: }"), '5: env.A: has no value; write for example `A: "1"`'),
+        (changed('{TF_CPP_MIN_LOG_LEVEL: "2"}', "[A]"), '5: env: must be a group of fields, like `env: {NAME: "value"}`'),
+        (changed("{provider: local, grace: 10s}", "local"), "10: pools[0]: must be a group of fields, like `{provider: local}`"),
+        (changed("version: 1", "version: true"), "1: version: must be 1, not true"),
+        (changed("code: .", 'code: "a\\0b"'), "3: code: must be text without NUL characters"),
         (changed("name: digits", "name: digits\nname: other"), "3: name: given twice: remove one"),
         (changed("  - {provider: local, grace: 10s}", "  local"), "9: pools: must be a list: [{provider: local}]"),
         (changed("[python, train.py, --epochs, \"70\"]", "[]"), "4: command: must not be empty"),
@@ -87,6 +109,47 @@ def changed(old: str, new: str) -> str:
 )  # fmt: skip
 def test_one_fault_is_one_line_that_says_what_to_do(text: str, line: str) -> None:
     assert complaints(text) == [f"job.yaml:{line}"]
+
+
+def _places() -> Iterator[tuple[str, ...]]:
+    """Every field of the job file, as a path of names."""
+    for model_path, model in complaints_module._sections(JobFile, ()):
+        for name in complaints_module._fields(model):
+            yield (*model_path, name)
+
+
+VALUES = [None, True, -1, 0, 1.5, 1e99, "", "no such thing", "a\0b", [], [[]], {}, {"a": 1}]
+
+
+@pytest.mark.parametrize("place", sorted(set(_places())), ids=".".join)
+def test_no_field_is_answered_in_the_words_of_a_library(place: tuple[str, ...]) -> None:
+    for value in VALUES:
+        data = yaml.safe_load(GOOD)
+        _parent(data, place)[place[-1]] = value
+        try:
+            parse_job(yaml.safe_dump(data, sort_keys=False).encode(), file="job.yaml")
+        except BadJobError as error:
+            for line in error.lines:
+                assert re.match(r"job\.yaml:\d+: ", line)
+                assert not re.search(
+                    r"(?i)\binput\b|should|None|\bvalid", line.partition(": ")[2]
+                ), line
+
+
+def _parent(data: Any, place: tuple[str, ...]) -> Any:
+    for part in place[:-1]:
+        data = data[part]
+        data = data[0] if isinstance(data, list) else data
+    return data
+
+
+def test_every_example_is_one_that_is_read() -> None:
+    for name, example in complaints_module._EXAMPLES.items():
+        (place, *_) = [one for one in _places() if one[-1] == name]
+        data = yaml.safe_load(GOOD)
+        _parent(data, place).update(yaml.safe_load(example))
+        parse_job(yaml.safe_dump(data).encode(), file="job.yaml")
+    assert {one[-1] for one in _places()} == set(complaints_module._EXAMPLES)
 
 
 def test_all_faults_are_told_at_once_in_the_order_of_the_file() -> None:

@@ -25,7 +25,7 @@ def test_sizes(text: str, size: int) -> None:
     "wrong", ["16", 16, "16 gigs", "-1GiB", "0B", "", None, "1e3MB", "9999999TiB"]
 )
 def test_sizes_that_are_none(wrong: object) -> None:
-    with pytest.raises(ValueError, match=r"16GiB|possible"):
+    with pytest.raises(ValueError, match=r"16GiB|at least"):
         parse_size(wrong)
 
 
@@ -39,7 +39,7 @@ def test_durations(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("wrong", ["30", 30, "0s", "-3s", "week", "1w", "99999999d", True])
 def test_durations_that_are_none(wrong: object) -> None:
-    with pytest.raises(ValueError, match=r"30s|possible"):
+    with pytest.raises(ValueError, match=r"30s|at least"):
         parse_duration(wrong)
 
 
