@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,11 @@ def _model(units: int = 4, optimizer: str = "adam") -> Any:
     return model
 
 
-def _kill_at(batch: int | None) -> Any:
-    """A callback that ends the process after this many batches, when all saves are whole."""
+def _kill_at(batch: int | None, *, softly: bool = False) -> Any:
+    """A callback that ends the process after this many batches, when all saves are whole.
+
+    ``softly``: with SIGTERM, which stops it at the end of the next batch.
+    """
     import keras
 
     class Kill(keras.callbacks.Callback):
@@ -38,7 +42,9 @@ def _kill_at(batch: int | None) -> Any:
 
             if self.seen == batch:
                 Run.current().flush(10.0)
-                os._exit(9)
+                if not softly:
+                    os._exit(9)
+                os.kill(os.getpid(), signal.SIGTERM)
             self.seen += 1
 
     return Kill()
@@ -57,6 +63,7 @@ def trained(
     epochs: int = 4,
     built: bool = True,
     optimizer: str = "adam",
+    softly: bool = False,
 ) -> None:
     import keras
 
@@ -70,7 +77,7 @@ def trained(
     stopping = keras.callbacks.EarlyStopping("loss", patience=3, restore_best_weights=True)
     logger = keras.callbacks.CSVLogger("log.csv")
     resume = outlast.Resume(every=0.001)
-    counter = _kill_at(kill)
+    counter = _kill_at(kill, softly=softly)
     x, y = _data()
     first = model.fit(x, y, epochs=epochs, verbose=0, callbacks=[stopping, logger, resume, counter])
     second = model.fit(x, y, epochs=3, verbose=0, callbacks=[stopping, resume, counter])

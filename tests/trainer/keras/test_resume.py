@@ -34,6 +34,14 @@ def test_an_untested_keras_falls_back_to_epochs(scripts, expected) -> None:
     assert [row.split(",")[0] for row in rows] == ["epoch", "0", "1", "2", "3"]
 
 
+def test_between_epochs_a_notice_does_not_wait_for_the_end_of_a_second_fit_s_first(
+    scripts, expected
+) -> None:
+    scripts.run("trained", version="4.0.1", kill=8, softly=True, code=75)
+    assert "stopped at step 8 (sigterm), saved" in scripts.log
+    assert scripts.run("trained", version="4.0.1") == expected
+
+
 def test_the_two_ways_do_not_take_each_others_checkpoints(scripts) -> None:
     scripts.run("trained", version="4.0.1", kill=5, code=9)
     scripts.run("trained", code=1)

@@ -55,7 +55,7 @@ class EpochFit(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
         self._loss_told = False
         self._before = callbacks_state.Baselines(self._others)
         self._baselines: callbacks_state.Baselines | None = None
-        self._newest: Snapshot | None = None
+        self._newest = script.newest
 
     @property
     def _others(self) -> list[Any]:
@@ -115,8 +115,10 @@ class EpochFit(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
             arrays = capture.read(self._variables(), prefix_of(len(self._script.finished)))
             record = {**self._rest(self._before), "steps": self._steps}
             self._script.end(record, arrays)
-            newest = self._script.snapshot(None, {}, step=self._script.steps, metrics=self._logs)
-            self._run.save(newest, "fit")
+            self._script.newest = self._script.snapshot(
+                None, {}, step=self._script.steps, metrics=self._logs
+            )
+            self._run.save(self._script.newest, "fit")
         self._run.finish()
 
     def _settle(self) -> None:

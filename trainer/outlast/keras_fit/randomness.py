@@ -71,10 +71,12 @@ def _tensorflow_generator() -> Any:
 
 
 def _keras_generator() -> Any:
-    from keras.src.backend.common import global_state  # noqa: PLC0415
-    from keras.src.random import seed_generator  # noqa: PLC0415
-
-    generator = global_state.get_global_attribute(seed_generator.GLOBAL_SEED_GENERATOR)
+    try:
+        from keras.src.backend.common import global_state  # noqa: PLC0415
+    except ImportError:
+        return None  # a version that is not known: its generator begins anew in a resume
+    # Before 3.13 Keras has no name for this word.
+    generator = global_state.get_global_attribute("global_seed_generator")
     return None if generator is None else generator.state
 
 
