@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -18,8 +17,10 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from outlast.durable import read_json, replace_json
+from outlast_agent.folders import remove_tree
 from outlast_provisioning.providers.base import (
     GiveUpError,
     Machine,
@@ -33,7 +34,10 @@ from outlast_provisioning.providers.local_vm import MACHINE_VARIABLE, remove_con
 from outlast_provisioning.providers.processes import kill, with_variable
 
 START_SECONDS = 20.0
+COMING_UP_SECONDS = 60.0
+"""A machine without a word of its supervisor this long after it was asked for has none."""
 STOP_SECONDS = 15.0
+_DAMAGE = (OSError, ValueError, KeyError, TypeError)
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
 
 
@@ -62,7 +66,13 @@ class LocalProvider(Provider):
                         "max_lifetime_seconds": request.max_lifetime_seconds,
                     },
                 )
-                self._boot(folder)
+                try:
+                    self._boot(folder)
+                except BaseException:
+                    with contextlib.suppress(OSError, TryAgainError):  # then it is listed
+                        self._sweep(folder)
+                        self._remove(folder)
+                    raise
             return self._machine(folder)
 
     def list(self) -> list[Machine]:
@@ -71,7 +81,7 @@ class LocalProvider(Provider):
         with _faults("listing the machines"):
             for path in sorted(self._root.glob("*/request.json")):
                 with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
-                    machines.append(self._machine(MachineFolder(path.parent)))
+                    machines.append(self._seen(MachineFolder(path.parent)))
         return machines
 
     def start(self, name: str) -> None:
@@ -90,15 +100,16 @@ class LocalProvider(Provider):
         if _NAME.fullmatch(name) is None or not folder.path.exists():
             return
         with _faults(f"deleting machine {name}"), self._locked(name):
-            found = folder.supervised()
+            try:
+                found = folder.supervised()
+            except _DAMAGE:
+                found = None  # the sweep ends its supervisor too
             if found is not None and found.runs:
                 folder.order("delete")
                 if not _until(lambda: not found.runs, STOP_SECONDS):
                     kill(found.supervisor)
             self._sweep(folder)
-            shutil.rmtree(folder.path, ignore_errors=True)
-            if folder.path.exists():
-                raise TryAgainError(f"machine {name}: {folder.path} cannot be removed yet")
+            self._remove(folder)
 
     def evict(self, name: str, *, notice: bool = True) -> None:
         """See :meth:`Provider.evict`."""
@@ -122,6 +133,22 @@ class LocalProvider(Provider):
             raise GiveUpError(f"there is no machine {name!r:.100} in {self._root}")
         return folder
 
+    def _seen(self, folder: MachineFolder) -> Machine:
+        """A machine in the list; one that cannot be made out hides no other, and is not gone."""
+        try:
+            return self._machine(folder)
+        except FileNotFoundError:
+            raise
+        except TryAgainError as error:
+            state, detail = "stopping", str(error)
+        except _DAMAGE as error:
+            state, detail = "running", f"its folder is damaged: {error}"
+        job, launch = "", 0
+        with contextlib.suppress(*_DAMAGE):
+            spec = read_json(folder.request)["spec"]
+            job, launch = str(spec["job"]), int(spec["launch"])
+        return Machine(folder.path.name, job, launch, cast(MachineState, state), detail)
+
     def _machine(self, folder: MachineFolder) -> Machine:
         request = read_json(folder.request)
         found = folder.supervised()
@@ -136,7 +163,10 @@ class LocalProvider(Provider):
 
     def _state(self, folder: MachineFolder, found: Supervised | None) -> tuple[MachineState, str]:
         if found is None:
-            return "starting", "booting"
+            if time.time() - folder.request.stat().st_mtime < COMING_UP_SECONDS:
+                return "starting", "booting"
+            self._sweep(folder)
+            return "gone", "it did not start"
         if found.state in ("stopped", "gone") or found.runs:
             return found.state, found.detail
         # Its supervisor was killed: what it left behind must not go on.
@@ -156,29 +186,48 @@ class LocalProvider(Provider):
             time.sleep(0.01 if left else 0)
         if left:
             raise TryAgainError(f"machine {folder.path.name}: its processes do not end")
-        if read_json(folder.request)["spec"]["runtime"] == "docker":
+        try:
+            plain = read_json(folder.request)["spec"]["runtime"] == "process"
+        except _DAMAGE:
+            plain = False
+        if not plain:
             remove_containers(folder.path.name)
+
+    def _remove(self, folder: MachineFolder) -> None:
+        """The request goes last: until then it is listed, and what is left is tried again."""
+        last = (folder.path / "machine.json", folder.request)
+        for path in folder.path.iterdir():
+            if path.is_dir():
+                remove_tree(path)
+            elif path not in last:
+                path.unlink(missing_ok=True)
+        for path in last:
+            path.unlink(missing_ok=True)
+        folder.path.rmdir()
 
     def _boot(self, folder: MachineFolder) -> None:
         for left in folder.orders.glob("*"):
             left.unlink()
         (folder.path / "machine.json").unlink(missing_ok=True)
+        os.utime(folder.request)  # from now on it is coming up
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         with (folder.path / "supervisor.log").open("ab") as log:
-            subprocess.run(
+            done = subprocess.run(
                 [sys.executable, "-m", "outlast_provisioning.providers.local_vm", folder.path],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                check=True,
+                check=False,
                 timeout=START_SECONDS,
-                env={**os.environ, "PATH": path},
+                env={**os.environ, "PATH": path, MACHINE_VARIABLE: folder.path.name},
                 cwd="/",
             )
+        if done.returncode != 0:
+            raise TryAgainError(f"machine {folder.path.name} did not start: {_last_line(log.name)}")
         if not _until(lambda: folder.supervised() is not None, START_SECONDS):
             raise TryAgainError(
-                f"machine {folder.path.name} did not start in {START_SECONDS:.0f} s: see "
-                f"{folder.path / 'supervisor.log'}"
+                f"machine {folder.path.name} did not start in {START_SECONDS:.0f} s: "
+                f"{_last_line(log.name)}"
             )
 
     @contextlib.contextmanager
@@ -190,6 +239,11 @@ class LocalProvider(Provider):
         with (locks / f"{zlib.crc32(name.encode()) % 64:02d}").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _last_line(path: str) -> str:
+    lines = Path(path).read_text(errors="replace").split("\n")
+    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "it says nothing")
 
 
 def _until(condition: Callable[[], bool], seconds: float) -> bool:
@@ -206,5 +260,5 @@ def _faults(what: str) -> Iterator[None]:
     """Faults of this machine, in the words of the contract."""
     try:
         yield
-    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
+    except (*_DAMAGE, subprocess.SubprocessError) as error:
         raise TryAgainError(f"{what}: {error}") from error

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import sys
 import time
 import uuid
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from outlast.durable import read_json, replace_json
+from outlast_agent.folders import remove_tree
 from outlast_provisioning.providers.base import MachineState, TryAgainError
 from outlast_provisioning.providers.local_folder import MachineFolder, Supervised
 from outlast_provisioning.providers.local_metadata import Metadata
@@ -72,7 +72,8 @@ class Supervisor:
         self._take_down()
         if fate != "powered-off":
             # An evicted spot machine is deleted with its disk: nothing on it may be relied on.
-            shutil.rmtree(self._folder.disk, ignore_errors=True)
+            with contextlib.suppress(OSError):  # what is left goes when the machine is deleted
+                remove_tree(self._folder.disk)
         self._write("stopped" if fate == "powered-off" else "gone", fate)
 
     def _watch(self, end_at: float) -> Fate:

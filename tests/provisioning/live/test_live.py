@@ -220,7 +220,7 @@ def test_ctrl_c_leaves_the_job_safe(place: Place) -> None:
         waiting.kill()
         waiting.wait()
     assert waiting.returncode == 130
-    assert "Job walk is safe: its machine trains on" in said
+    assert "Job walk goes on: its machine walk-" in said
     assert f"outlast controller --store {place.url}" in said
     before = place.last_step()
     place.wait(lambda: place.last_step() > before, "another step")

@@ -22,9 +22,9 @@ from outlast_agent.records import Launch, dump
 from outlast_agent.spec import JobSpec
 from outlast_agent.stores.base import AlreadyExistsError
 from outlast_agent.stores.file import FileStore
-from outlast_provisioning.providers import local_vm, processes
+from outlast_provisioning.providers import local, local_vm, processes
 from outlast_provisioning.providers.base import EVICTED, Pool, Request, TryAgainError
-from outlast_provisioning.providers.local import LocalProvider
+from outlast_provisioning.providers.local import COMING_UP_SECONDS, LocalProvider
 from outlast_provisioning.providers.local_folder import MachineFolder
 from outlast_provisioning.providers.local_vm import MACHINE_VARIABLE
 from provisioning.live.jobs import NAME, Place
@@ -331,8 +331,9 @@ def test_while_the_engine_does_not_answer_a_machine_of_containers_is_not_gone(
     assert found is not None
     os.kill(found.pid, signal.SIGKILL)
     until(lambda: not processes.alive(found.supervisor))
-    with pytest.raises(TryAgainError, match="cannot be removed"):
-        provider.list()
+    (machine,) = provider.list()
+    assert machine.state == "stopping"
+    assert "cannot be removed" in machine.detail
     request = json.loads(folder.request.read_text())
     request["spec"]["runtime"] = "process"  # nothing of it runs in a container: let it go
     folder.request.write_text(json.dumps(request))
@@ -349,10 +350,71 @@ def test_after_a_reboot_of_the_host_no_pid_is_believed(
     assert not replace(found, kernel="another boot").runs
 
 
-def test_a_damaged_folder_is_a_fault_of_the_provider(tmp_path: Path) -> None:
-    folder = MachineFolder(tmp_path / "home/local/m")
-    folder.path.mkdir(parents=True)
-    folder.request.write_text('{"spec": {"job": "digits", "launch": 1}}')
-    (folder.path / "machine.json").write_text("[]")
-    with pytest.raises(TryAgainError, match="no state"):
-        LocalProvider(tmp_path / "home").list()
+def test_a_damaged_folder_hides_no_other_machine_and_can_be_deleted(
+    provider: LocalProvider, tmp_path: Path
+) -> None:
+    folder = ask(provider, tmp_path)
+    found = folder.supervised()
+    assert found is not None
+    for number, request in enumerate(('{"spec": {"job": "digits", "launch": 1}}', "{")):
+        path = tmp_path / f"home/local/bad-{number}"
+        path.mkdir()
+        (path / "request.json").write_text(request)
+        (path / "machine.json").write_text("[]")
+    (folder.path / "machine.json").write_text("{")
+    listed = provider.list()
+    assert [(one.name, one.job, one.state) for one in listed] == [
+        ("bad-0", "digits", "running"),  # nobody knows: what is not known to be gone is not gone
+        ("bad-1", "", "running"),
+        ("digits-1", "digits", "running"),
+    ]
+    assert all("its folder is damaged: " in one.detail for one in listed)
+    for one in listed:
+        provider.delete(one.name)
+    assert provider.list() == []
+    until(lambda: not processes.alive(found.supervisor))
+
+
+def test_a_machine_whose_supervisor_died_before_its_first_word_is_gone(
+    provider: LocalProvider, tmp_path: Path
+) -> None:
+    folder = ask(provider, tmp_path)
+    found = folder.supervised()
+    assert found is not None
+    os.kill(found.pid, signal.SIGKILL)
+    until(lambda: not processes.alive(found.supervisor))
+    (folder.path / "machine.json").unlink()
+    assert provider.list()[0].state == "starting"
+    then = time.time() - COMING_UP_SECONDS - 1
+    os.utime(folder.request, (then, then))
+    assert provider.list()[0].state == "gone"
+    assert not list(processes.with_variable(MACHINE_VARIABLE, "digits-1"))
+
+
+def test_a_machine_that_cannot_be_started_leaves_nothing_behind(
+    provider: LocalProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setenv("PYTHONHOME", str(tmp_path / "nowhere"))
+        with pytest.raises(TryAgainError, match=r"machine digits-1 did not start: "):
+            ask(provider, tmp_path)
+    assert not (tmp_path / "home/local/digits-1").exists()
+    ask(provider, tmp_path)
+    assert provider.list()[0].state == "running"
+
+
+def test_a_machine_that_is_half_removed_is_listed_until_it_is_gone(
+    provider: LocalProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ask(provider, tmp_path)
+
+    def full(path: Path) -> None:
+        raise OSError(16, "Device or resource busy", str(path))
+
+    with monkeypatch.context() as busy:
+        busy.setattr(local, "remove_tree", full)  # as a mount below it would
+        with pytest.raises(TryAgainError, match=r"deleting machine digits-1: .*busy"):
+            provider.delete("digits-1")
+    assert [one.name for one in provider.list()] == ["digits-1"]
+    provider.delete("digits-1")
+    assert not folder.path.exists()
