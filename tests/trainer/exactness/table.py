@@ -62,6 +62,8 @@ DATA = (
     Scenario("data.shuffled_once"),
     Scenario("data.parallel_map"),
     Scenario("data.cached"),
+    Scenario("caches.kept"),
+    Scenario("caches.lost"),
     Scenario("data.filtered", (SHORT,)),
     Scenario("data.filtered_without_jit", (SHORT,)),
     Scenario("data.interleaved"),

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
-from outlast.keras_fit import data_order
+from outlast.keras_fit import data_cache, data_order
 from outlast.keras_fit.data import Data, NotHere, drop
 
 LARGE_BYTES = 64 << 20
@@ -26,6 +26,7 @@ class Pipeline(Data):
         self._draws = draws
         self._can_draw = can_draw
         self._shuffles = data_order.shuffles_of(dataset)
+        self._cache_files = data_cache.cache_files(dataset)
 
     @property
     def dataset(self) -> Any:
@@ -66,9 +67,10 @@ class Pipeline(Data):
 
     def find(self, taken: int, position: dict[str, Any]) -> Any:
         """As in :class:`Data`."""
-        if taken == 0 or position["state"] is None:
+        state = position["state"] if data_cache.are_here(self._cache_files) else None
+        if taken == 0 or state is None:
             return drop(self.make(), taken)
-        return data_order.deserialize(self._dataset, position["state"], self._shuffles)
+        return data_order.deserialize(self._dataset, state, self._shuffles)
 
 
 class Replayed(Data):
