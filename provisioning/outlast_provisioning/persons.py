@@ -18,16 +18,21 @@ class PersonError(Exception):
     """It cannot be done; one line says why and what to do."""
 
 
+def is_over(store: Store, job: str) -> bool:
+    """Whether ``job`` has a result. Raises StoreError."""
+    return _there(store, layout.result(job))
+
+
 def cancel_job(store: Store, job: str) -> str:
     """Ask for the job to end; a line that says how it went. Raises StoreError."""
-    if _there(store, layout.result(job)):
+    if is_over(store, job):
         return f"Job {job} is over already."
     try:
         store.create(layout.cancel(job), dump(Cancel(at=stamp())))
     except AlreadyExistsError:
         return f"Job {job} is being cancelled already."
     _signal(store, job, "cancel")
-    return f"Job {job} will save, stop, and end. A controller deletes its machine."
+    return f"Job {job} is told to save, if it saves, and stop. A controller deletes its machine."
 
 
 def resume_job(store: Store, job: str, checkpoint: str) -> str:

@@ -51,7 +51,7 @@ def standing(
         todo = f"see `outlast logs {name}`, mend it, submit it under another name"
         return Standing(result.outcome, result.message, todo if result.outcome == "failed" else "")
     if cancelled:
-        return Standing("cancelling", "it is being stopped, after a save", "")
+        return Standing("cancelling", "it is told to save, if it saves, and stop", "")
     if held is not None:
         resume = f"`outlast resume {name} --from {held.found or 'CHECKPOINT'}`"
         left = "" if held.found else " (no checkpoint is left)"

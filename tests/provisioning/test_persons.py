@@ -26,7 +26,7 @@ def hold(store: MemoryStore) -> None:
 
 
 def test_cancelled_once_told_twice(store: MemoryStore) -> None:
-    assert "will save, stop" in cancel_job(store, NAME)
+    assert "save, if it saves, and stop" in cancel_job(store, NAME)
     load(Cancel, store.read(layout.cancel(NAME)), key="")
     assert store.read(layout.signal(NAME, 0, "cancel"))
     assert "already" in cancel_job(store, NAME)

@@ -33,7 +33,7 @@ from outlast_provisioning.controller import OTHER_CONTROLLER, Controller
 from outlast_provisioning.listing import Line, list_jobs
 from outlast_provisioning.packing import PackError
 from outlast_provisioning.parsing import BadJobError
-from outlast_provisioning.persons import PersonError, cancel_job, resume_job
+from outlast_provisioning.persons import PersonError, cancel_job, is_over, resume_job
 from outlast_provisioning.providers.base import GiveUpError, ProviderError
 from outlast_provisioning.providers.table import make_providers
 from outlast_provisioning.submit import TakenError
@@ -133,8 +133,8 @@ def status(job: JobArgument, store: StoreOption = None, as_json: JsonOption = Fa
         print_json(value)
         return exits.OK
     out.print(status_panel(found, recent, now()))
-    if not found.over and not watched(reading.controllers(there), now()):
-        tell(no_controller(there.url))
+    if not found.over:
+        _see_to_it(there)
     return exits.OK
 
 
@@ -204,6 +204,8 @@ def cancel(job: JobArgument, store: StoreOption = None) -> int:
     there = read_place(os.environ, store).store_of(job)
     _must_exist(there, job)
     tell(cancel_job(there, job))
+    if not is_over(there, job):
+        _see_to_it(there)
     return exits.OK
 
 
@@ -219,6 +221,7 @@ def resume(
     there = read_place(os.environ, store).store_of(job)
     _must_exist(there, job)
     tell(resume_job(there, job, checkpoint))
+    _see_to_it(there)
     return exits.OK
 
 
@@ -266,6 +269,11 @@ def demo(
     from outlast_provisioning.demo.story import run_demo  # noqa: PLC0415 - it needs more
 
     return run_demo(evictions, grace, json_file, keep)
+
+
+def _see_to_it(store: Store) -> None:
+    if not watched(reading.controllers(store), now()):
+        tell(no_controller(store.url))
 
 
 def _must_exist(store: Store, job: str) -> None:

@@ -237,7 +237,8 @@ def test_nothing_to_evict_or_resume(folder: Path, outlast: Outlast) -> None:
 def test_cancelled_before_it_began(folder: Path, outlast: Outlast) -> None:
     outlast("submit", folder / "job.yaml")
     _, err = outlast("cancel", "digits")
-    assert "will save, stop, and end" in err
+    assert "is told to save, if it saves, and stop" in err
+    assert "No controller watches this store" in err
     outlast("controller", "--once")
     status = json.loads(outlast("status", "digits", "--json")[0])
     assert status["state"] == "cancelled"
