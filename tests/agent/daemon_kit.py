@@ -8,26 +8,27 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
-from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from agent.metadata_kit import Metadata
 from outlast.manifest import CheckpointId
 from outlast_agent import layout, records
 from outlast_agent.runtimes import wrapper
 from outlast_agent.stores.file import FileStore
 
 JOB = "digits"
+
+PATIENCE = 90.0
+"""Seconds for what must happen. A test that passes never waits so long; on a machine with much
+else to do, a daemon alone takes ten seconds to begin."""
 
 TRAIN = """
     import os, sys, time
@@ -37,6 +38,7 @@ TRAIN = """
     from outlast.snapshot import Snapshot
 
     steps, pause = int(sys.argv[1]), float(sys.argv[2])
+    hold = int(sys.argv[3]) if os.environ["OUTLAST_ATTEMPT"] == "1" else 0
     run = Run.current()
     state = np.random.default_rng(1).random(2000)
     begin = 0
@@ -51,6 +53,8 @@ TRAIN = """
         with log.open("a") as file:
             file.write(f"{step},{state.sum()!r}\\n")
         run.step_end(step)
+        while step == hold and not run.stop_requested and not (outputs.parent / "go").exists():
+            time.sleep(0.01)
         snapshot = Snapshot(step, {"step": step}, {"state": state.copy()})
         if run.stop_requested:
             run.stop(snapshot)
@@ -61,80 +65,11 @@ TRAIN = """
     (outputs / "model.npy").write_bytes(state.tobytes())
     run.finish()
 """
-"""Training as the daemon sees it: every step depends on all before it."""
+"""Training as the daemon sees it: every step depends on all before it.
 
-
-class Metadata:
-    """Azure's scheduled events for one machine, as the real service shapes them."""
-
-    def __init__(self, resource: str) -> None:
-        self.resource = resource
-        self.events: Any = []
-        self.acknowledged: list[str] = []
-        self.polls: list[float] = []
-        self.status = 200
-        self.date: str | None = None
-        """The server's own idea of now, instead of the right one."""
-        metadata = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                metadata.polls.append(time.monotonic())
-                if self.headers.get("Metadata") != "true" or self.headers.get("X-Forwarded-For"):
-                    self._answer(400, {"error": "Bad request"})
-                elif metadata.status != 200:
-                    self._answer(metadata.status, {})
-                else:
-                    value = {"DocumentIncarnation": len(metadata.polls), "Events": metadata.events}
-                    self._answer(200, value)
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                metadata.acknowledged += [each["EventId"] for each in body["StartRequests"]]
-                self._answer(200, {})
-
-            def date_time_string(self, timestamp: float | None = None) -> str:
-                return metadata.date or super().date_time_string(timestamp)
-
-            def _answer(self, code: int, value: Any) -> None:
-                data = json.dumps(value).encode()
-                self.send_response(code)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def evict(self, seconds: float, kind: str = "Preempt") -> str:
-        """Announce the end of the machine."""
-        id_ = str(uuid.uuid4()).upper()
-        at = datetime.now(timezone.utc) + timedelta(seconds=seconds)
-        self.events = [
-            {
-                "EventId": id_,
-                "EventStatus": "Scheduled",
-                "EventType": kind,
-                "ResourceType": "VirtualMachine",
-                "Resources": [self.resource],
-                "NotBefore": format_datetime(at, usegmt=True),
-                "Description": "",
-                "EventSource": "Platform",
-            }
-        ]
-        return id_
-
-    def cancel(self) -> None:
-        """Take it back: the event disappears."""
-        self.events = []
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+In the first attempt it waits after step ``hold`` until it is to stop, or may go on: however busy
+the machine is, it has not finished by then.
+"""
 
 
 @dataclass
@@ -199,7 +134,7 @@ class Vm:
                 found.append(pid)
         return found
 
-    def wait(self, seconds: float = 30) -> int:
+    def wait(self, seconds: float = PATIENCE) -> int:
         """The daemon's exit code."""
         assert self.daemon is not None
         try:
@@ -213,6 +148,10 @@ class Vm:
         """What the newest attempt here has done, from its own progress file."""
         paths = sorted(self.root.glob(f"jobs/{JOB}/attempts/*/control/progress.json"))
         return json.loads(paths[-1].read_bytes())["step"] if paths else 0
+
+    def go(self) -> None:
+        """The first attempt may go on after the step at which it was to be held."""
+        (self.root / f"jobs/{JOB}/attempts/000001/go").touch()
 
     def journal(self) -> str:
         return (self.root / "journal").read_text()
@@ -312,7 +251,7 @@ def cluster(folder: Path) -> Iterator[Cluster]:
         made.close()
 
 
-def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
+def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     """What ``condition`` gives once it is true; an error after ``seconds``."""
     end = time.monotonic() + seconds
     while True:
@@ -337,8 +276,8 @@ def expected(steps: int = STEPS) -> tuple[bytes, bytes]:
     return state.tobytes(), "".join(lines).encode()
 
 
-def train(world: Cluster, steps: int = STEPS, pause: float = 0.02) -> list[str]:
-    return [sys.executable, world.script(TRAIN), str(steps), str(pause)]
+def train(world: Cluster, steps: int = STEPS, pause: float = 0.02, hold: int = 0) -> list[str]:
+    return [sys.executable, world.script(TRAIN), str(steps), str(pause), str(hold)]
 
 
 def assert_finished(world: Cluster, attempt: int, *, signalled: bool = True) -> None:

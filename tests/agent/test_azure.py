@@ -7,7 +7,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from agent.daemon_kit import Metadata
+from agent.metadata_kit import Metadata
 from outlast_agent.watchers.azure import AzureWatcher
 from outlast_agent.watchers.base import WatcherError
 

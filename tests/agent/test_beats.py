@@ -29,8 +29,8 @@ class Hanging(Slow):
         self.pause.wait(60)
 
 
-@pytest.mark.parametrize(("unknown", "seconds"), [(False, 3.0), (True, 5.0)])
-def test_a_daemon_that_ends_waits_for_no_heartbeat(tmp_path, monkeypatch, unknown, seconds):
+@pytest.mark.parametrize("unknown", [False, True])
+def test_a_daemon_that_ends_waits_for_no_heartbeat(tmp_path, monkeypatch, unknown):
     """Told to end, the next daemon is to follow at once: a notice may be running. A machine that
     may go (here: nobody asked for it) tries to say so, within bounds."""
     store = Hanging(FileStore(tmp_path / "store"))
@@ -51,6 +51,6 @@ def test_a_daemon_that_ends_waits_for_no_heartbeat(tmp_path, monkeypatch, unknow
     daemon = Daemon(context, NoWatcher(), Life(root / "lived.json", "b", 0.0, 0.0), inbox)
     begun = time.monotonic()
     reason = daemon.run()
-    assert time.monotonic() - begun < seconds
+    assert time.monotonic() - begun < 25  # a request hangs for 60
     assert (reason is not None) == unknown
     store.pause.set()

@@ -66,7 +66,7 @@ def world(tmp_path):
         yield made
 
 
-def evict_and_go_on(world, command, seconds=10):
+def evict_and_go_on(world, command, seconds=30):
     """Evict the first machine at some step, let a second one finish; the first attempt's end."""
     vm = world.launch(1, command)
     until(lambda: vm.step() > 10)
@@ -81,7 +81,7 @@ def evict_and_go_on(world, command, seconds=10):
 
 @pytest.mark.parametrize("shell", ["{} | tee log.txt", "{}"], ids=["tee", "sh -c"])
 def test_a_shell_around_it(world, shell):
-    command = f"{sys.executable} {world.script(TRAIN)} {STEPS} 0.05"
+    command = f"{sys.executable} {world.script(TRAIN)} {STEPS} 0.05 20"
     end = evict_and_go_on(world, ["sh", "-c", shell.format(command)])
     assert end.step == end.durable_step
     finished = world.outputs(2)
@@ -105,13 +105,15 @@ def test_a_pipe_does_not_hide_a_failure(world):
 
 
 def test_a_handler_of_its_own(world):
-    end = evict_and_go_on(world, [sys.executable, world.script(OWN_HANDLER), str(STEPS), "0.05"])
+    end = evict_and_go_on(
+        world, [sys.executable, world.script(OWN_HANDLER), str(STEPS), "0.05", "20"]
+    )
     assert end.step == end.durable_step
     assert_finished(world, 2)
 
 
 def test_finally_saves_a_model(world):
-    end = evict_and_go_on(world, [sys.executable, world.script(FINALLY), str(STEPS), "0.05"])
+    end = evict_and_go_on(world, [sys.executable, world.script(FINALLY), str(STEPS), "0.05", "20"])
     assert end.step == end.durable_step
     ran = world.vms[0].root / f"jobs/{JOB}/attempts/000001/finally-ran"
     assert ran.exists()  # it had the time
@@ -121,7 +123,9 @@ def test_finally_saves_a_model(world):
 
 def test_workers_are_not_signalled_and_nothing_stays(world):
     # So little time that SIGTERM comes before the program has left.
-    end = evict_and_go_on(world, [sys.executable, world.script(WORKERS), str(STEPS), "0.05"], 4)
+    end = evict_and_go_on(
+        world, [sys.executable, world.script(WORKERS), str(STEPS), "0.05", "20"], 4
+    )
     assert end.step == end.durable_step
     marks = world.vms[0].root / f"jobs/{JOB}/attempts/000001/marks"
     assert list(marks.iterdir()) == []
@@ -158,11 +162,11 @@ def test_without_the_library_it_is_signalled_at_once(world, handler, each, code,
     vm = world.launch(1, command)
     ready = vm.root / f"jobs/{JOB}/attempts/000001/outputs/ready"
     until(ready.exists)
-    vm.metadata.evict(4)
+    vm.metadata.evict(4 if at_least else 30)
     began = time.monotonic()
     end = until(lambda: world.has(layout.attempt_end(JOB, 1)) and world.end(1))
     assert (end.outcome, end.exit_code) == ("yielded", code)
-    assert at_least < time.monotonic() - began < 5.5
+    assert at_least < time.monotonic() - began < 20
     vm.metadata.cancel()
     assert vm.wait() == 0
     assert world.end(2).outcome == "finished"  # exit code 0, and no signal

@@ -17,7 +17,7 @@ def world(tmp_path):
 
 
 def test_a_closed_launch_saves_and_goes(world):
-    vm = world.launch(1, train(world, pause=0.05))
+    vm = world.launch(1, train(world, pause=0.05, hold=10))
     until(lambda: vm.step() > 5)
     closed = records.LaunchClosed(reason="test")
     world.store.create(layout.launch_closed(JOB, 1), records.dump(closed))
@@ -29,17 +29,17 @@ def test_a_closed_launch_saves_and_goes(world):
 
 
 def test_a_superseded_attempt_goes_at_once(world):
-    vm = world.launch(1, train(world, pause=0.05))
+    vm = world.launch(1, train(world, pause=0.05, hold=10))
     until(lambda: vm.step() > 5)
     claim = records.Claim(attempt=2, launch=9, machine="other", boot_id="b", nonce="n")
     world.store.create(layout.claim(JOB, 2), records.dump(claim))
-    assert vm.wait(10) == 0
+    assert vm.wait() == 0
     assert vm.processes() == []
     assert world.end(1).message == "attempt 2 has taken over from attempt 1"
 
 
 def test_cancel_stops_with_a_save(world):
-    vm = world.launch(1, train(world, pause=0.05))
+    vm = world.launch(1, train(world, pause=0.05, hold=10))
     until(lambda: vm.step() > 5)
     world.store.create(layout.cancel(JOB), records.dump(records.Cancel(by="ada")))
     assert vm.wait() == 0
@@ -130,7 +130,7 @@ def test_a_disk_that_takes_nothing_stops_neither_training_nor_the_daemon(world):
     (lived / "x").mkdir(parents=True)
     notice.mkdir(parents=True)
     until(lambda: "lived.json" in world.beat().detail)
-    vm.metadata.evict(15)
+    vm.metadata.evict(60)
     end = until(lambda: world.has(layout.attempt_end(JOB, 1)) and world.end(1))
     assert end.outcome == "yielded"
     assert end.step == end.durable_step  # SIGTERM told it what the file could not

@@ -55,9 +55,9 @@ def test_killed_at_random_again_and_again(world, seed):
 
 
 def test_killed_under_a_notice(world):
-    vm = world.launch(1, train(world, pause=0.05))
+    vm = world.launch(1, train(world, pause=0.05, hold=10))
     until(lambda: vm.step() > 5)
-    event = vm.metadata.evict(15)
+    event = vm.metadata.evict(60)
     until(lambda: world.has(layout.attempt_notice(JOB, 1)))
     vm.kill_daemon()
     vm.start_daemon()

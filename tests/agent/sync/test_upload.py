@@ -89,7 +89,7 @@ def test_a_newer_save_replaces_an_older_one_under_way_when_time_is_short(store, 
         up.uploader.rush(time.monotonic() + 60)
         write(scratch, 1, 2, [b"new"], kind="notice")
         up.uploader.look()
-        until(lambda: up.durable, 3)
+        until(lambda: up.durable)
         assert up.steps() == [2]
         assert len(slow.created) < 40
 
