@@ -110,6 +110,8 @@ def build(context: Context, standing: Standing, sequence: int, now: float) -> re
             "epoch": progress.epoch,
             "epochs": progress.epochs,
             "metrics": progress.metrics,
+            "activity": progress.phase,
+            "activity_age": round(now - attempt.advanced_at, 1),
         }
         if progress.phase == "training":
             # In validation, or while tracing, no step is due.

@@ -114,7 +114,11 @@ class Beat(Record):
     step: int | None = None
     step_seconds: float | None = None
     step_age: float | None = None
-    """Since the step last advanced."""
+    """Since the step last advanced; None outside training, where no step is due."""
+    activity: str = ""
+    """What the program says that it does: ``training``, ``validation``, ``tracing``..."""
+    activity_age: float | None = None
+    """Since that, or the step, last changed."""
     saved_step: int | None = None
     durable_step: int | None = None
     durable_age: float | None = None

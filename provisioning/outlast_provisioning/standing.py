@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from outlast_agent import layout
 from outlast_agent.records import Beat, Held, LaunchClosed, Result
+from outlast_provisioning.units import for_people
 
 State = Literal[
     "waiting", "starting", "training", "stopping", "cancelling", "held", "finished", "failed",
@@ -20,6 +21,17 @@ _WAITS = {
 }
 _STARTING = ("preparing", "claiming", "restoring", "starting", "adopting")
 _STOPPING = ("stopping", "flushing", "ending", "leaving")
+_ACTIVITIES = {
+    "starting": "the program starts",
+    "restoring": "the program brings back its state",
+    "tracing": "tracing the first step",
+    "validation": "in validation",
+    "between": "between two calls of fit",
+    "saving": "saving",
+}
+"""While a step is due, nothing is said: then its number and its pace tell more."""
+LONG_SECONDS = 60.0
+"""What the program does beside training is told with its duration from then on: it may hang."""
 
 
 class Standing(NamedTuple):
@@ -75,7 +87,11 @@ def standing(
 
 
 def _doing(beat: Beat, state: str) -> str:
-    return beat.detail or (beat.phase if beat.phase != state else "")
+    if beat.detail or beat.phase != "training":
+        return beat.detail or (beat.phase if beat.phase != state else "")
+    words = _ACTIVITIES.get(beat.activity, "")
+    lasts = beat.activity_age is not None and beat.activity_age >= LONG_SECONDS
+    return f"{words}, for {for_people(beat.activity_age)}" if words and lasts else words
 
 
 def where_files_are(store: str, name: str, attempt: int) -> str:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import queue
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from agent.scratch_kit import JOB, Slow
+from outlast.progress import Progress
+from outlast_agent.beats import Standing, build
+from outlast_agent.board import Board
 from outlast_agent.context import Context
 from outlast_agent.daemon import Daemon, Told
 from outlast_agent.folders import Folders
@@ -54,3 +58,20 @@ def test_a_daemon_that_ends_waits_for_no_heartbeat(tmp_path, monkeypatch, unknow
     assert time.monotonic() - begun < 25  # a request hangs for 60
     assert (reason is not None) == unknown
     store.pause.set()
+
+
+@pytest.mark.parametrize(("phase", "step_age"), [("training", 60.0), ("validation", None)])
+def test_outside_training_no_step_is_due_but_it_says_what_lasts(phase, step_age):
+    spec = JobSpec(job=JOB, launch=1, machine="m", store="", runtime="process", command=("true",))
+    context = SimpleNamespace(spec=spec, boot_id="b", board=Board())
+    attempt = SimpleNamespace(
+        durable=None,
+        durable_step=None,
+        flush_seconds=lambda: None,
+        parent=None,
+        progress=Progress(step=3, phase=phase),
+        advanced_at=10.0,
+    )
+    state = SimpleNamespace(attempt=1, phase="training", notice=None)
+    beat = build(context, Standing(state, attempt, "", others=False), 1, 70.0)
+    assert (beat.activity, beat.activity_age, beat.step_age) == (phase, 60.0, step_age)

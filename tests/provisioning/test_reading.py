@@ -121,7 +121,12 @@ def test_one_word_for_one_state() -> None:
     assert seen(store) == "starting"
     daemons.claim(first.machine)
     assert seen(store) == "training"
-    daemons.beat(1, cloud.machines[first.machine], phase="flushing")
+    machine = cloud.machines[first.machine]
+    for age, told in ((5, "in validation"), (1500.0, "in validation, for 25 min")):
+        daemons.beat(1, machine, activity="validation", activity_age=age)
+        assert seen(store) == "training"
+        assert listing.list_jobs(store)[0].message == told
+    daemons.beat(1, machine, phase="flushing")
     assert seen(store) == "stopping"
     daemons.end(1, "yielded", step=10)
     assert seen(store) == "starting"
