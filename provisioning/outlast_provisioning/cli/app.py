@@ -110,7 +110,8 @@ def list_(store: StoreOption = None, as_json: JsonOption = False) -> int:
             if len(urls) == 1:
                 raise
             tell(f"Note: {error}")
-            code = exits.OK if isinstance(error, InputError) else exits.UNAVAILABLE
+            if isinstance(error, StoreError):
+                code = exits.UNAVAILABLE
     if as_json:
         print_json([{**asdict(line), "store": url} for url, line in found])
     elif found:

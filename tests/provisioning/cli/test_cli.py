@@ -270,6 +270,12 @@ def test_a_store_that_was_removed_does_not_hide_the_others(folder: Path, outlast
     out, err = outlast("ls")
     assert "digits" in out
     assert err == f"Note: there is no folder {folder}/second: correct the URL of the store\n"
+    outlast("submit", write(folder, name="last", store="file://./a-first"))
+    shutil.rmtree(folder / "a-first")
+    (folder / "a-first").write_text("")  # it is there, but of no use: the list is not whole
+    out, err = outlast("ls", code=exits.UNAVAILABLE)
+    assert "digits" in out
+    assert f"{folder}/a-first" in err
 
 
 def test_one_look_tells_of_another_controller_and_what_it_saw(
