@@ -22,6 +22,12 @@ class OtherModelError(RefusedError, ValueError):
     code = "other-model"
 
 
+class OtherDataError(RefusedError, ValueError):
+    """The checkpoint was taken within other data than ``fit`` is given now."""
+
+    code = "other-data"
+
+
 class OtherProgramError(RefusedError, ValueError):
     """The checkpoint was saved by another program, or in another way."""
 

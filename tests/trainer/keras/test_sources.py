@@ -40,3 +40,48 @@ def test_endless_data_that_two_fits_share_are_told_before_the_second(scripts, sh
         _, first, second = scripts.log.split("fit\n")
         assert TOLD not in first
         assert (TOLD in second) == shared
+
+
+def one_fit(*, data: str, kill: int | None) -> None:
+    import keras
+    import tensorflow as tf
+
+    import outlast
+    from trainer.keras.scripts import _kill_at
+
+    keras.utils.set_random_seed(1)
+    x, y = tf.ones((24, 3)), tf.ones((24, 1))
+    rows = tf.data.Dataset.from_tensor_slices((x, y))
+    given = {
+        "arrays": {"x": x, "y": y, "batch_size": 4},
+        "fewer": {"x": x, "y": y, "batch_size": 8},
+        "shuffled": {"x": rows.shuffle(24, seed=3).batch(4)},
+        "in order": {"x": rows.batch(4)},
+    }
+    model = keras.Sequential([keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    callbacks = [_kill_at(kill), outlast.Resume(every=0.0)]
+    model.fit(**given[data], epochs=2, callbacks=callbacks, verbose=0)
+    print("{}")
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        ("arrays", "shuffled", "it was arrays of 6 batches and is a tf.data pipeline of 6 batches"),
+        ("arrays", "fewer", "it was arrays of 6 batches and is arrays of 3 batches"),
+        ("shuffled", "in order", "the pipeline is made of other steps than it was"),
+    ],
+)
+def test_other_data_are_refused_in_one_line(scripts, before, now, told) -> None:
+    scripts.run("test_sources:one_fit", data=before, kill=3, code=9)
+    saved = scripts.checkpoints()
+    scripts.run("test_sources:one_fit", data=now, kill=None, code=1)
+    line = scripts.log.splitlines()[-1]
+    assert f" was taken in other training data: {told}; give fit the data that it had, or" in line
+    assert "Traceback" not in scripts.log
+    assert scripts.checkpoints().items() <= saved.items()
+    # Given back, it goes on; over, it is told only.
+    scripts.run("test_sources:one_fit", data=before, kill=None)
+    scripts.run("test_sources:one_fit", data="fewer", kill=None)
+    assert "is not trained on, though its data are others" in scripts.log

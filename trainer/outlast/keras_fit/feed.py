@@ -15,6 +15,15 @@ from outlast.keras_fit.data import Data
 
 Step = tuple[int, int, Any]
 
+_KINDS = {
+    "Arrays": "arrays",
+    "Replayed": "arrays",
+    "Batches": "a PyDataset",
+    "Generator": "a generator",
+    "Pipeline": "a tf.data pipeline",
+    "Distributed": "a strategy's pipeline",
+}
+
 
 class Feed:
     """The training data of one ``fit`` call."""
@@ -34,6 +43,7 @@ class Feed:
         """Batches that were taken from the latest iterator that is no longer in use."""
         self._resume_at: int | None = None
         self._over = False
+        self._what = [_KINDS[type(data).__name__], keras.num_batches]
         keras._enumerate_iterator = self._enumerate
         keras._distributed_dataset = data.dataset
 
@@ -77,6 +87,7 @@ class Feed:
         if over:
             self._data.over()
         return {
+            "what": self._what,
             "made": made,
             "drawn": drawn,
             "live": live,
@@ -87,6 +98,11 @@ class Feed:
             "over": over,
             "data": self._data.position(self._iterator if live else None, self._taken),
         }
+
+    def differs(self, position: dict[str, Any]) -> str | None:
+        """What these data are and those of ``position`` were, if that is not the same."""
+        was = position.get("what", self._what)
+        return None if was == self._what else f"it was {_told(*was)} and is {_told(*self._what)}"
 
     def repeat(self, position: dict[str, Any]) -> None:
         """Leave the data as the ``fit`` call left them that ended at ``position``."""
@@ -167,3 +183,7 @@ class Feed:
                 keras._steps_seen = step + width
                 yield step, step + width - 1, iterator
         keras.data_adapter.on_epoch_end()
+
+
+def _told(kind: str, batches: int | None) -> str:
+    return kind if batches is None else f"{kind} of {batches} batches"

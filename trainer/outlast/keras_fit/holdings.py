@@ -12,7 +12,7 @@ from outlast.keras_fit.capture import Variable
 from outlast.keras_fit.data_validation import Validation
 from outlast.keras_fit.feed import Feed
 from outlast.keras_fit.fit_call import FitCall
-from outlast.refused import OtherModelError
+from outlast.refused import OtherDataError, OtherModelError
 from outlast.run import Run
 
 
@@ -99,6 +99,16 @@ def other_model(run: Run, wrong: str) -> OtherModelError:
     back = "give model and optimizer back the shape that they had"
     return OtherModelError(
         f"checkpoint {id_} holds another model or optimizer: {wrong}; "
+        + run.environment.instead(back)
+    )
+
+
+def other_data(run: Run, wrong: str) -> OtherDataError:
+    """That the data of a call are not those that the checkpoint of ``run`` was taken in."""
+    id_ = run.resumed.id if run.resumed is not None else ""
+    back = "give fit the data that it had"
+    return OtherDataError(
+        f"checkpoint {id_} was taken in other training data: {wrong}; "
         + run.environment.instead(back)
     )
 

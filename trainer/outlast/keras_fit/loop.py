@@ -22,7 +22,7 @@ from outlast.keras_fit.data import NotHere
 from outlast.keras_fit.data_validation import Validation
 from outlast.keras_fit.feed import Feed
 from outlast.keras_fit.fit_call import FitCall
-from outlast.keras_fit.holdings import Holdings, finite, plain_logs
+from outlast.keras_fit.holdings import Holdings, finite, other_data, plain_logs
 from outlast.keras_fit.hooks import unwrap, wrap
 from outlast.keras_fit.script import NOW, Script, prefix_of
 from outlast.run import Run
@@ -79,7 +79,7 @@ class Fit:
             return
         self._run.phase("restoring")
         begun = record["place"] != "between"
-        self._feed.go_to(record["data"], steps=int(record["epoch_steps"]) if begun else None)
+        self._find(record["data"], steps=int(record["epoch_steps"]) if begun else None)
         self._validation.go_to(record["validation"])
         self._held.trace()
         lost = self._restore(record)
@@ -247,6 +247,19 @@ class Fit:
         saved = {name: loaded.arrays[name] for name in loaded.arrays if name.startswith(NOW)}
         self._held.restore_variables(self._run, saved, NOW)
         return self._held.restore_rest(record)
+
+    def _find(self, position: dict[str, Any], *, steps: int | None) -> None:
+        wrong = self._feed.differs(position)
+        if wrong is not None:
+            raise other_data(self._run, wrong)
+        try:
+            self._feed.go_to(position, steps=steps)
+        except Exception as error:  # TensorFlow's, of many kinds
+            if not type(error).__module__.startswith("tensorflow"):
+                raise
+            raise other_data(
+                self._run, "the pipeline is made of other steps than it was"
+            ) from error
 
     def _replay(self, record: dict[str, Any]) -> None:
         """Have the training function return, once, what it returned before the stop."""

@@ -54,7 +54,14 @@ class PassedFit:
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002
         """Have no epoch left."""
         record = self._finished.record
-        self._feed.repeat(record["data"])
+        wrong = self._feed.differs(record["data"])
+        if wrong is None:
+            self._feed.repeat(record["data"])
+        else:
+            text = (
+                f"this fit call is over and is not trained on, though its data are others: {wrong}."
+            )
+            self._run.note("warning", "fit-over", text)
         self._validation.go_to(record["validation"])
         self._restore_variables()
         self._call.model._initial_epoch = self._call.epochs
