@@ -73,7 +73,7 @@ class Actor:
             case Close(launch, reason, text, level):
                 self._close(launch, reason, text, level)
             case Delete(provider):
-                delete(self._providers[provider], action, self._say)
+                delete(self._providers[provider], action, self._memory, self._say)
             case EndAttempt(end, launch, text):
                 key = layout.attempt_end(self._job.name, end.attempt)
                 if self._create(key, end.model_copy(update={"at": stamp()})):
@@ -213,11 +213,13 @@ class Actor:
             self._store.create(key, dump(event))
 
 
-def delete(provider: Provider, action: Delete, say: Say) -> None:
-    """Delete one machine; what cannot be deleted yet is listed, and seen again."""
+def delete(provider: Provider, action: Delete, memory: Memory, say: Say) -> None:
+    """Delete one machine; what cannot be deleted yet is listed, and seen again: told once."""
     try:
         provider.delete(action.machine)
     except ProviderError as error:
-        say("a machine could not be deleted yet", machine=action.machine, error=str(error))
+        if memory.undeleted.get(action.machine) != str(error):
+            memory.undeleted[action.machine] = str(error)
+            say("a machine could not be deleted yet", machine=action.machine, error=str(error))
     else:
         say("a machine was deleted", machine=action.machine, launch=action.launch)

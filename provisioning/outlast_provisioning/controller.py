@@ -204,7 +204,7 @@ class Controller:
                 abandoned(self._store, name, dict(self._listings), memory, now)
             ):
                 if since > self._policy.courtesy:
-                    delete(self._providers[action.provider], action, self._say)
+                    delete(self._providers[action.provider], action, memory, self._say)
 
     def _list_machines(self) -> None:
         for name, provider in self._providers.items():

@@ -26,6 +26,8 @@ class Memory:
     """Not to ask again for a launch before then."""
     failing: dict[int, float] = field(default_factory=dict)
     """Since when the machine of a launch could not be asked for."""
+    undeleted: dict[str, str] = field(default_factory=dict)
+    """Why a machine could not be deleted, as it was told."""
     _records: dict[str, Record] = field(default_factory=dict)
     _beat: tuple[int, str, int, float] | None = None
 

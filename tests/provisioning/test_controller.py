@@ -299,6 +299,29 @@ def test_one_damaged_job_does_not_stop_the_others(bench: Bench) -> None:
     assert len(told) == 2  # once each, not each time
 
 
+class Clinging(Cloud):
+    """A cloud that does not let go of a machine, until it does."""
+
+    held = True
+
+    def delete(self, name: str) -> None:
+        if self.held:
+            raise TryAgainError("its disk is in use")
+        super().delete(name)
+
+
+def test_a_machine_that_cannot_be_deleted_is_told_once_and_tried_on() -> None:
+    bench = Bench(Clinging)
+    bench.daemons.finish(train(bench))
+    bench.seconds(60)
+    assert len([line for line in bench.said if "its disk is in use" in line]) == 1
+    assert isinstance(bench.cloud, Clinging)
+    bench.cloud.held = False
+    bench.seconds(10)
+    assert bench.cloud.machines == {}
+    bench.controller.close()
+
+
 def test_a_job_that_is_over_is_left_alone(bench: Bench) -> None:
     attempt = train(bench)
     bench.daemons.finish(attempt)
