@@ -197,6 +197,17 @@ def test_a_missing_package_is_told_in_one_line():
     assert done.stderr == "outlast-agent: it needs pydantic: pip install 'outlast[agent]'\n"
 
 
+def test_a_start_imports_nothing_that_it_does_not_need_yet():
+    """What a restart and a recovery take counts, and these take a second together."""
+    code = (
+        "import sys, outlast_agent.command, outlast_agent.daemon, outlast_agent.runtimes.open, "
+        "outlast_agent.runtimes.process, outlast_agent.stores.open, outlast_agent.watchers.open; "
+        "print({'docker', 'httpx', 'numpy', 'obstore'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 def test_an_output_whose_name_is_no_text_is_kept_too(world):
     script = """
         import os
