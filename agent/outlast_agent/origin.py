@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import suppress
 
+from outlast.manifest import CheckpointId, ManifestError
 from outlast_agent import layout, records
 from outlast_agent.attempt import Attempt
 from outlast_agent.clock import stamp
@@ -158,5 +159,12 @@ class Origin:
                 continue
             end = records.load(records.AttemptEnd, data, key=key)
             if end.durable_step is not None:
-                return newest.Said(number, end.durable_step)
+                return newest.Said(number, end.durable_step, _id(end.started_from))
+        return None
+
+
+def _id(text: str | None) -> CheckpointId | None:
+    try:
+        return None if text is None else CheckpointId.parse(text)
+    except ManifestError:
         return None

@@ -17,6 +17,15 @@ class Said:
 
     attempt: int
     durable_step: int
+    started_from: CheckpointId | None = None
+
+    @property
+    def durable(self) -> CheckpointId:
+        """The checkpoint that was meant: its own, or the one it started from if that was all."""
+        start = self.started_from
+        if start is not None and start.step == self.durable_step:
+            return start
+        return CheckpointId(self.attempt, self.durable_step)
 
 
 def candidates(
@@ -48,9 +57,10 @@ def missing(
         return None
     if any(_covers(id_, said) for id_ in damaged) and found is not None:
         return None
-    return f"{CheckpointId(said.attempt, said.durable_step)}"
+    return str(said.durable)
 
 
 def _covers(id_: CheckpointId, said: Said) -> bool:
-    """Whether ``id_`` is at least what was said; a later attempt's work stands on it."""
-    return id_.attempt > said.attempt or id_.step >= said.durable_step
+    """Whether ``id_`` is at least what was said; a later attempt's work stands on it, and an
+    earlier one's, however far it trained on after it was superseded, does not."""
+    return id_ >= said.durable

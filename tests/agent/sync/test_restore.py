@@ -221,7 +221,11 @@ C = CheckpointId
         (C(1, 40), {}, (), Said(1, 40), None),
         (C(1, 50), {}, (), Said(1, 40), None),
         (C(2, 10), {}, (), Said(1, 40), None),  # a later attempt stands on it
-        (C(1, 40), {}, (), Said(3, 40), None),  # attempt 3 made nothing of its own
+        (C(1, 40), {}, (), Said(3, 40, C(1, 40)), None),  # attempt 3 made nothing of its own
+        (None, {}, (), Said(3, 40, C(1, 40)), "000001-000000000040"),
+        (C(2, 60), {}, (), Said(3, 50, C(1, 40)), "000003-000000000050"),  # a zombie's
+        (C(1, 40), {C(2, 60): "altered"}, (), Said(3, 50, C(1, 40)), "000003-000000000050"),
+        (C(1, 40), {}, ("000002-000000000060",), Said(3, 50), "000003-000000000050"),
         (None, {}, (), Said(1, 40), "000001-000000000040"),
         (C(1, 30), {}, (), Said(1, 40), "000001-000000000040"),
         (C(1, 30), {C(1, 40): "altered"}, (), Said(1, 40), None),  # proof
