@@ -52,6 +52,12 @@ class FolderInUseError(RefusedError, BlockingIOError):
     code = "folder-in-use"
 
 
+class OtherBackendError(RefusedError, RuntimeError):
+    """Keras does not run on TensorFlow."""
+
+    code = "other-backend"
+
+
 class OutputsError(RefusedError, OSError):
     """The outputs folder cannot be brought back to what it was at the checkpoint."""
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from outlast import machines
+from outlast.exits import show_plainly
 from outlast.keras_fit import epochs, fit_call, hooks, versions
 from outlast.keras_fit.epochs import EpochFit
 from outlast.keras_fit.loop import Fit
@@ -40,6 +41,7 @@ class Resume(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no typ
         every: float | None = None,
     ) -> None:
         super().__init__()
+        show_plainly()
         versions.check_backend(keras.backend.backend())
         self._run = Run.current(folder=folder, outputs=outputs, every=every)
         self._begun = False

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 
+from outlast.refused import OtherBackendError
+
 FIRST, BEFORE = (3, 15), (3, 16)
 """From the first to before the other: each was run through all scenarios of the tests."""
 
 
 def check_backend(backend: str) -> None:
-    """Raise RuntimeError if Keras does not run on TensorFlow."""
+    """Raise OtherBackendError if Keras does not run on TensorFlow."""
     if backend != "tensorflow":
-        raise RuntimeError(
+        raise OtherBackendError(
             f"outlast.Resume works with Keras on TensorFlow, and this is Keras on {backend}: set "
             "KERAS_BACKEND=tensorflow, or use outlast.Session in a training loop of your own"
         )
