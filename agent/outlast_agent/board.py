@@ -28,6 +28,12 @@ class Board:
             return bool(self._lines.keys() - {"notices"})
 
     def text(self) -> str:
-        """All lines, one after the other."""
+        """One line for each cause: a store that is away makes all parts wait for the same."""
+        parts: dict[str, list[str]] = {}
+        lines: dict[str, str] = {}
         with self._lock:
-            return "; ".join(f"{part}: {line}" for part, line in self._lines.items())
+            for part, line in self._lines.items():
+                _what, _, why = line.partition(": ")
+                parts.setdefault(why or line, []).append(part)
+                lines.setdefault(why or line, line)
+        return "; ".join(f"{', '.join(who)}: {lines[why]}" for why, who in parts.items())
