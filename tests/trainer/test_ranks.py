@@ -47,3 +47,13 @@ def test_a_part_of_a_save_that_rank_0_passed_over_goes_with_its_objects(tmp_path
     manifest = load_newest(tmp_path, rank=0, world_size=2).manifest
     named = {tmp_path / ref.key for ref in manifest.objects}
     assert set(tmp_path.glob("objects/*/*")) == named
+
+
+def test_one_rank_s_nan_is_all_s(tmp_path, writers):
+    for number, finite in enumerate((True, False), start=1):
+        for rank, writer in enumerate(writers):
+            good = finite or rank == 0
+            writer.submit(Save(number, "cadence", None, {}, finite=good, number=number))
+        assert all(writer.flush(10) for writer in writers)
+    assert load_newest(tmp_path, rank=0, world_size=2).manifest.finite is False
+    assert [writer.newest_finite.step for writer in writers] == [1, 1]

@@ -245,8 +245,8 @@ class Writer:
             make_folder(path.parent, fsync=save.fsync)
             replace_file(path, dump_manifest(manifest), fsync=save.fsync)
             self._retention.added(manifest, self._parts.forgotten())
-            if manifest.finite:
-                self.newest_finite = manifest.id
+        if manifest.finite:
+            self.newest_finite = manifest.id
 
 
 def _advice(error: OSError) -> tuple[str, str]:
