@@ -97,7 +97,9 @@ class SetUp:
                 self._context.board.put("image", str(error))
                 if number == PULL_TRIES:
                     raise CannotSetUpError(
-                        "image", f"{image} could not be pulled in {PULL_TRIES} tries: {error}"
+                        "image",
+                        f"given up after {PULL_TRIES} tries: {error}: check the name in `image`, "
+                        "the registry, and that this machine reaches it",
                     ) from error
                 if self._context.stop.wait(delay):
                     raise StoppedError("image") from error
@@ -130,7 +132,8 @@ class SetUp:
         try:
             unpack(archive, folder, limit=MAX_CODE_BYTES)
         except UnpackError as error:
-            raise CannotSetUpError("code", str(error)) from error
+            text = f"the packed code of the job: {error}: submit the job again"
+            raise CannotSetUpError("code", text) from error
         archive.unlink()
         _make_read_only(folder)
         (folder.parent / "code.done").touch()
@@ -146,7 +149,8 @@ class SetUp:
             try:
                 self._bring_input(source, folder, self._context.surely(f"input {source.source}"))
             except (StoreError, UnpackError) as error:
-                raise CannotSetUpError("input", f"input {source.source}: {error}") from error
+                text = f"input {source.source}: {error}{_hint(error)}"
+                raise CannotSetUpError("input", text) from error
             done.touch()
 
     def _bring_input(self, source: InputSpec, folder: Path, surely: Surely) -> None:
@@ -169,9 +173,20 @@ class SetUp:
         if source.unpack:
             for key in entries:
                 archive = folder.joinpath(*key.split("/")[-1 if key == name else 1 :])
-                packed = archive.rename(folder.with_name(f"{folder.name}.archive"))
-                unpack(packed, folder, limit=MAX_INPUT_BYTES)
-                packed.unlink()
+                aside = folder.with_name(f"{folder.name}.packed")
+                remove_tree(aside)
+                aside.mkdir()
+                unpack(archive.rename(aside / archive.name), folder, limit=MAX_INPUT_BYTES)
+                remove_tree(aside)
+
+
+def _hint(error: Exception) -> str:
+    """What to do about an input that will never be."""
+    if isinstance(error, NotFoundError):
+        return ": correct `from` in `inputs`, or put it there"
+    if isinstance(error, UnpackError):
+        return ": `unpack` takes a whole zip or tar file: put another one there, or leave it out"
+    return ""
 
 
 def _sha256(path: Path) -> str:

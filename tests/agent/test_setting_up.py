@@ -102,9 +102,9 @@ def test_a_pull_is_tried_again(make):
 
 
 def test_a_pull_that_never_works_is_told(make):
-    cause, text = failure(make(Engine(TryAgainError("no answer")), image="reg/i:1"))
+    cause, text = failure(make(Engine(TryAgainError("reg/i:1: no answer")), image="reg/i:1"))
     assert cause == "image"
-    assert "reg/i:1 could not be pulled in 6 tries: no answer" in text
+    assert "given up after 6 tries: reg/i:1: no answer: check the name in `image`" in text
     cause, text = failure(make(Engine(CannotStartError("image", "no such tag")), image="reg/i:1"))
     assert (cause, text) == ("image", "no such tag")
 
@@ -172,6 +172,7 @@ def test_an_input_that_is_not_there(make, tmp_path, name):
     cause, text = failure(make(inputs=(InputSpec(source=url, to="/x"),)))
     assert cause == "input"
     assert text.startswith(f"input {url}: ")
+    assert "correct `from` in `inputs`, or put it there" in text or "write the whole URL" in text
 
 
 def test_an_input_that_is_no_archive(make, tmp_path):
@@ -180,7 +181,19 @@ def test_an_input_that_is_no_archive(make, tmp_path):
     source = InputSpec(source=f"file://{tmp_path}/datasets/a.tar", to="/x", unpack=True)
     cause, text = failure(make(inputs=(source,)))
     assert cause == "input"
-    assert "cannot be unpacked" in text
+    assert f"input file://{tmp_path}/datasets/a.tar: a.tar cannot be unpacked" in text
+    assert "`unpack` takes a whole zip or tar file" in text
+
+
+def test_code_that_cannot_be_unpacked(make):
+    data = b"no archive"
+    sha256 = hashlib.sha256(data).hexdigest()
+    context = make(code_sha256=sha256)
+    context.store.create(layout.code("digits", sha256), data)
+    cause, text = failure(context)
+    assert cause == "code"
+    assert text.startswith("the packed code of the job: ")
+    assert text.endswith(": submit the job again")
 
 
 @pytest.mark.parametrize("name", ["caf\u00e9.csv", "back\\slash"])
