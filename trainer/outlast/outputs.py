@@ -153,7 +153,10 @@ def walk(folder: Path) -> Iterator[tuple[str, os.stat_result, Callable[[], int]]
 def _folders(
     folder: Path, *, topdown: bool = True
 ) -> Iterator[tuple[str, list[str], list[str], int]]:
-    """``os.fwalk``, which passes over a folder that it cannot read."""
+    """``os.fwalk``, but a folder that cannot be read is not passed over.
+
+    Raises OutputUnreadableError.
+    """
 
     def fail(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
