@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+from outlast_agent.folders import AttemptFolders, remove_tree
+
 # Modes mean nothing to root, unless it gives up what lets it pass over them.
 _FREE = "-dac_override,-dac_read_search"
 BOUND = [] if os.geteuid() else ["setpriv", f"--bounding-set={_FREE}", f"--inh-caps={_FREE}"]
@@ -38,3 +40,17 @@ def test_closed_folders_are_removed_with_all_below_them(tmp_path):
     assert done.stderr == ""
     assert not top.exists()
     assert tmp_path.exists()
+
+
+def test_folders_are_made_anew(tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "keep").touch()
+    folders = AttemptFolders(tmp_path / "attempt")
+    folders.make()
+    (folders.scratch / "planted").symlink_to(outside)
+    (folders.outputs / "closed").mkdir(mode=0o500)
+    folders.make()
+    assert list(folders.scratch.iterdir()) == list(folders.outputs.iterdir()) == []
+    assert (outside / "keep").exists()
+    remove_tree(tmp_path / "nothing")

@@ -1,0 +1,51 @@
+"""What ``outlast-agent status`` says, always within its limit."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from outlast_agent import records
+from outlast_agent.status import MAX_BYTES, status_lines
+
+JOB = "digits"
+
+
+def beat(**more):
+    value = {
+        "job": JOB, "attempt": 3, "launch": 4, "machine": "m", "boot_id": "b", "sequence": 1,
+        "phase": "training", "step": 512, "step_seconds": 0.21, "epoch": 3, "epochs": 70,
+        "durable_step": 500, "durable_age": 4.0, "flush_seconds": 1.5,
+        "metrics": {"loss": 0.25}, **more,
+    }  # fmt: skip
+    return records.Beat(**value)
+
+
+def test_status_says_it_in_words(tmp_path):
+    (tmp_path / "status.json").write_bytes(records.dump(beat(notice_seconds_left=12.0)))
+    text, found = status_lines(tmp_path, as_json=False)
+    assert found
+    for part in ("training, attempt 3", "step 512", "epoch 3 of 70", "durable: step 500, 4 s ago",
+                 "1.5 s", "notice: 12 s left", "loss 0.25"):  # fmt: skip
+        assert part in text
+    assert "not running" not in text
+    os.utime(tmp_path / "status.json", (time.time() - 100,) * 2)
+    assert "the daemon is not running" in status_lines(tmp_path, as_json=False)[0]
+
+
+def test_status_always_fits(tmp_path):
+    huge = beat(detail="é" * 5000, metrics={f"metric {n} é" * 5: 1.0 for n in range(60)})
+    (tmp_path / "status.json").write_bytes(records.dump(huge))
+    for as_json in (True, False):
+        text, _ = status_lines(tmp_path, as_json=as_json)
+        assert len(text.encode()) <= MAX_BYTES
+        if as_json:
+            assert json.loads(text)["step"] == 512
+
+
+def test_status_of_nonsense(tmp_path):
+    (tmp_path / "status.json").write_text("nonsense")
+    text, found = status_lines(tmp_path, as_json=False)
+    assert not found
+    assert "is damaged" in text

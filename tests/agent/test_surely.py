@@ -1,0 +1,66 @@
+"""Store operations that are tried until they are done."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+
+import pytest
+
+from agent.scratch_kit import Slow
+from outlast_agent.board import Board
+from outlast_agent.journal import open_journal
+from outlast_agent.stores.base import AlreadyExistsError, RefusedError, UnavailableError
+from outlast_agent.surely import StoppedError, Surely
+
+
+def test_tried_until_it_works_and_shown_meanwhile():
+    board, stream = Board(), io.StringIO()
+    surely = Surely(board, open_journal(stream), "upload", threading.Event())
+    answers = [UnavailableError("away"), RefusedError("no role yet"), "done"]
+    shown = []
+
+    def call():
+        shown.append(board.text())
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert surely.do(call) == "done"
+    assert shown == ["", "upload: away", "upload: no role yet"]
+    assert board.text() == ""
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == [
+        "upload waits for the store", "upload waits for the store", "upload goes on",
+    ]  # fmt: skip
+
+
+def test_a_create_is_settled_by_reading_it_back(store):
+    surely = Surely(Board(), open_journal(), "claim", threading.Event())
+
+    class Lost(Slow):
+        """Stores it, and loses the answer."""
+
+        lost = 0
+
+        def create(self, key, data):
+            super().create(key, data)
+            self.lost += 1
+            if self.lost == 1:
+                raise UnavailableError("no answer")
+
+    assert surely.create(Lost(store), "a/claim", b"nonce 1")
+    assert not surely.create(store, "a/claim", b"nonce 2")
+    with pytest.raises(AlreadyExistsError):
+        surely.do(lambda: store.create("a/claim", b"nonce 3"))
+
+
+def test_a_wait_is_broken_off(store):
+    stop = threading.Event()
+    surely = Surely(Board(), open_journal(), "claim", stop)
+    slow = Slow(store)
+    slow.away = True
+    threading.Timer(0.2, stop.set).start()
+    with pytest.raises(StoppedError):
+        surely.create(slow, "a", b"b")
