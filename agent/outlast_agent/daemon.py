@@ -35,6 +35,8 @@ POLL_SOON = 0.25
 POLL_STANDING_BY = 1.0
 """While another trains and nothing says that it will stop."""
 POLL_TRAINING = 3.0
+FIRST_POLL = 1.0
+"""Seconds for the first word about notices, before anything is decided without it."""
 LAST_WORDS = 10.0
 """Seconds for what is left to tell when the machine goes."""
 RESTART_WORDS = 1.0
@@ -85,6 +87,7 @@ class Daemon:
         spec = context.spec
         self._me = claim.Me(spec.launch, spec.machine, context.boot_id)
         self._look_now = threading.Event()
+        self._polled = threading.Event()
         self._off: str | None = None
         self._ending_as: Literal["restart", "shutdown"] | None = None
         self._hands = Hands(context, watcher, inbox.put, lambda e: inbox.put(CommandEnded(e)))
@@ -207,6 +210,8 @@ class Daemon:
         """Read the store, often while an attempt could be claimed."""
         context = self._context
         lookout = Lookout(context.store, context.spec.job, context.spec.launch)
+        # A daemon that was restarted under a notice must not claim before it has heard of it.
+        self._polled.wait(FIRST_POLL)
         while not context.stop.is_set():
             self._look_now.clear()
             try:
@@ -246,6 +251,7 @@ class Daemon:
                 for id_ in seen.keys() - current.keys():
                     self._inbox.put(events.NoticeWent(id_, now))
                 seen = current
+            self._polled.set()
             context.stop.wait(self._watcher.interval)
 
 

@@ -21,6 +21,8 @@ class Metadata:
         self.acknowledged: list[str] = []
         self.polls: list[float] = []
         self.status = 200
+        self.delay = 0.0
+        """Seconds before each answer."""
         self.date: str | None = None
         """The server's own idea of now, instead of the right one."""
         metadata = self
@@ -28,6 +30,7 @@ class Metadata:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 metadata.polls.append(time.monotonic())
+                time.sleep(metadata.delay)
                 if self.headers.get("Metadata") != "true" or self.headers.get("X-Forwarded-For"):
                     self._answer(400, {"error": "Bad request"})
                 elif metadata.status != 200:

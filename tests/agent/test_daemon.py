@@ -136,6 +136,16 @@ def test_a_spare_that_is_to_be_taken_away_lets_the_cloud_have_it_at_once(world):
     assert trainer.metadata.acknowledged == []
 
 
+def test_nothing_is_claimed_before_it_was_asked_for_notices(world):
+    vm = world.launch(1, train(world))
+    vm.kill_daemon()
+    vm.metadata.delay = 0.5
+    event = vm.metadata.evict(60)
+    vm.start_daemon()
+    until(lambda: vm.metadata.acknowledged == [event])
+    assert not world.has(layout.claim(JOB, 1))
+
+
 def test_a_store_that_is_away_is_waited_for(world):
     vm = world.launch(1, train(world, pause=0.05))
     until(lambda: vm.step() > 5)
@@ -202,7 +212,7 @@ def test_a_start_imports_nothing_that_it_does_not_need_yet():
     code = (
         "import sys, outlast_agent.command, outlast_agent.daemon, outlast_agent.runtimes.open, "
         "outlast_agent.runtimes.process, outlast_agent.stores.open, outlast_agent.watchers.open; "
-        "print({'docker', 'httpx', 'numpy', 'obstore'} & sys.modules.keys())"
+        "print({'docker', 'numpy', 'obstore'} & sys.modules.keys())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -18,15 +18,12 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from functools import cached_property
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import httpx
 
 from outlast.notice import Notice
 from outlast_agent.watchers.base import Watcher, WatcherError
-
-if TYPE_CHECKING:
-    import httpx
 
 API_VERSION = "2020-07-01"
 PATH = "/metadata/scheduledevents"
@@ -67,24 +64,16 @@ class AzureWatcher(Watcher):
         wall: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         """``resource``: this VM's name in the events; empty: every event is for it."""
-        self._endpoint, self._resource = endpoint, resource
+        self._resource = resource
         self._monotonic, self._wall = monotonic, wall
+        # A proxy from the environment would add X-Forwarded-For, which Azure refuses, and
+        # cannot reach this address anyway.
+        self._client = httpx.Client(
+            base_url=endpoint, trust_env=False, headers={"Metadata": "true"}, follow_redirects=False
+        )
         self._timeout = FIRST_TIMEOUT
         self._away_until = float("-inf")
         self._seen: dict[str, Notice] = {}
-
-    @cached_property
-    def _client(self) -> httpx.Client:
-        # Imported by the thread that polls, while others bring the job: it takes a tenth of a
-        # second of each start.
-        import httpx  # noqa: PLC0415
-
-        # A proxy from the environment would add X-Forwarded-For, which Azure refuses, and
-        # cannot reach this address anyway.
-        headers = {"Metadata": "true"}
-        return httpx.Client(
-            base_url=self._endpoint, trust_env=False, headers=headers, follow_redirects=False
-        )
 
     def poll(self) -> tuple[Notice, ...]:
         """See :meth:`Watcher.poll`."""
@@ -109,8 +98,6 @@ class AzureWatcher(Watcher):
         self._ask("POST", {"StartRequests": [{"EventId": notice.id}]})
 
     def _ask(self, method: str, body: Any) -> httpx.Response:
-        import httpx  # noqa: PLC0415 - see _client
-
         try:
             answer = self._client.request(
                 method,
@@ -125,7 +112,7 @@ class AzureWatcher(Watcher):
             ) from error
         if answer.status_code in BACKOFF:
             self._away_until = self._monotonic() + BACKOFF[answer.status_code]
-        if answer.status_code != HTTPStatus.OK or len(answer.content) > MAX_ANSWER:
+        if answer.status_code != httpx.codes.OK or len(answer.content) > MAX_ANSWER:
             raise WatcherError(
                 f"scheduled events: {method} answered {answer.status_code}: {answer.text:.200}"
             )
