@@ -58,6 +58,8 @@ class Run:
         a daemon's word goes before. Raises SettingError for an environment that makes no sense,
         FolderInUseError if another process trains with the same folder, OSError.
         """
+        if cls._current is not None and cls._current.over:
+            cls._current.close()
         if cls._current is None:
             show_plainly()
             script = Path(getattr(__main__, "__file__", None) or Path.cwd() / "interactive")
@@ -67,8 +69,8 @@ class Run:
             if not environment.managed:
                 environment = replace(
                     environment,
-                    scratch=environment.scratch if folder is None else Path(folder),
-                    outputs=environment.outputs if outputs is None else Path(outputs),
+                    scratch=(environment.scratch if folder is None else Path(folder)).absolute(),
+                    outputs=environment.outputs if outputs is None else Path(outputs).absolute(),
                     every=environment.every if every is None else every,
                 )
             cls._current = cls(environment)
@@ -107,6 +109,11 @@ class Run:
             self._notice_file = NoticeFile(environment.control)
             self._tick()  # a notice that is there already
             self._ticker = Ticker(self._tick)
+
+    @property
+    def over(self) -> bool:
+        """Whether it stopped in a program that goes on, such as a notebook: a new one may begin."""
+        return self._stopped and not self.environment.managed
 
     # What was before.
 

@@ -51,6 +51,7 @@ def test_what_is_found_in_real_pipelines(forks: Forks, tmp_path: Path) -> None:
         "parallel random map": ["random-map"],
         "random filter": ["random-map"],
         "layer in map": ["stateful-map"],
+        "variable in map": ["variable-map"],
         "undetermined map": ["order-undetermined"],
         "undetermined interleave": ["order-undetermined"],
         "undetermined by options": ["order-undetermined"],

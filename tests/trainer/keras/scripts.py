@@ -118,9 +118,12 @@ def not_finite(version: str) -> None:
     model.fit(x * np.nan, y, epochs=3, verbose=0, callbacks=[outlast.Resume()])
 
 
-def many_fits(count: int, kill: int | None = None) -> None:
-    """A loop of calls, as some write it."""
+def many_fits(count: int, kill: int | None = None, most: int = 64) -> None:
+    """A loop of calls, as some write it; of at most ``most`` the model is kept."""
     import outlast
+    from outlast.keras_fit import script
+
+    script.MOST_KEPT_FITS = most
 
     model = _model()
     resume = outlast.Resume(every=0.001)

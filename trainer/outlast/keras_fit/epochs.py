@@ -31,10 +31,12 @@ def told(version: str) -> str:
 class EpochFit(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types
     """One ``fit`` call, from the first place of its list of callbacks."""
 
-    def __init__(self, run: Run, script: Script, callbacks: Any, call: FitCall | None) -> None:
+    def __init__(
+        self, run: Run, script: Script, callbacks: Any, call: FitCall | None, index: int
+    ) -> None:
+        """``index`` is the number of the call."""
         super().__init__()
         self._run, self._script, self._callbacks, self._call = run, script, callbacks, call
-        index, script.begun = script.begun, script.begun + 1
         self._over: dict[str, Any] | None = None
         self._record: dict[str, Any] | None = None
         if index < len(script.finished):
@@ -49,6 +51,8 @@ class EpochFit(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
             callbacks_state.prepare(
                 self._others, record["callbacks"], passed=self._over is not None
             )
+        if self._over is None:
+            script.current = self
         self._base = script.steps
         self._steps = self._before_epoch = 0 if self._record is None else self._record["steps"]
         self._logs: dict[str, float] = {}
@@ -56,6 +60,16 @@ class EpochFit(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
         self._before = callbacks_state.Baselines(self._others)
         self._baselines: callbacks_state.Baselines | None = None
         self._newest = script.newest
+
+    @property
+    def call(self) -> FitCall | None:
+        """As in :class:`outlast.keras_fit.script.Begun`."""
+        return self._call
+
+    def leave(self) -> int:
+        """As in :class:`outlast.keras_fit.script.Begun`."""
+        self.model._initial_epoch = 0
+        return int(self._steps)
 
     @property
     def _others(self) -> list[Any]:

@@ -52,6 +52,15 @@ def find(callback: Any) -> FitCall | None:
     return None
 
 
+def on_stack(call: FitCall) -> bool:
+    """Whether the method that asks was called, however deep, by ``call`` itself."""
+    return any(
+        frame.f_code.co_name == "fit"
+        and frame.f_locals.get("epoch_iterator") is call.epoch_iterator
+        for frame in _outward()
+    )
+
+
 def inside_fit() -> bool:
     """Whether the method that asks was called by any version's ``fit``."""
     return any(frame.f_code.co_name == "fit" for frame in _outward())

@@ -105,6 +105,13 @@ def _about_functions(found: Survey) -> Iterator[Finding]:
             "it runs ahead of training, so a resume cannot bring it back; put the layer inside "
             "the model, or use tf.random.stateless_* with a seed made from Dataset.enumerate()",
         )
+    elif found.reads_variables:
+        yield Finding(
+            "variable-map",
+            True,
+            "a map reads a variable: it runs ahead of training, so if a callback changes that "
+            "variable no two runs agree; compute what changes inside the model",
+        )
     if found.python_ops and not found.generator:
         yield Finding(
             "py-function",

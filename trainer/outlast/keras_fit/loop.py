@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from outlast.keras_fit import callbacks_state, telling
 from outlast.keras_fit.data import NotHere
@@ -64,6 +64,7 @@ class Fit:
         self._validation = Validation(call.validation, distributed=distributed)
         self._held = Holdings(call, self._feed, self._validation)
         self._keras = wrap(call.callbacks, self)
+        script.current = self
         if record is not None:
             for trouble in callbacks_state.prepare(self._held.callbacks, record["callbacks"]):
                 run.note("warning", "output-lost", trouble)
@@ -187,6 +188,16 @@ class Fit:
         self._run.finish()
         self._run.phase("between")
 
+    @property
+    def call(self) -> FitCall:
+        """As in :class:`outlast.keras_fit.script.Begun`."""
+        return self._call
+
+    def leave(self) -> int:
+        """As in :class:`outlast.keras_fit.script.Begun`."""
+        self.release()
+        return self._steps
+
     def release(self) -> None:
         """Leave the call as Keras made it."""
         unwrap(self._call.callbacks)
@@ -213,12 +224,18 @@ class Fit:
         if snapshot is None:
             return
         if stop:
-            self._run.stop(snapshot)
+            self._stop(snapshot)
         self._run.save(snapshot)
+
+    def _stop(self, snapshot: Snapshot) -> NoReturn:
+        try:
+            self._run.stop(snapshot)
+        finally:
+            self.release()
 
     def _leave_validation(self) -> None:
         if self._run.stop_requested and self._validating is not None:
-            self._run.stop(self._validating)
+            self._stop(self._validating)
 
     def _snapshot(self, place: Place) -> Snapshot | None:
         """Everything as it is now; None: it can only be taken after the next step."""

@@ -10,7 +10,7 @@ from outlast.keras_fit.feed import Feed
 from outlast.keras_fit.fit_call import FitCall
 from outlast.keras_fit.holdings import Holdings
 from outlast.keras_fit.hooks import unwrap, wrap
-from outlast.keras_fit.script import KEPT_FITS, Script, prefix_of
+from outlast.keras_fit.script import Script, prefix_of
 from outlast.run import Run
 
 
@@ -39,9 +39,8 @@ class PassedFit:
             run.note(
                 "warning",
                 "fit-dropped",
-                f"of {len(script.finished)} fit calls that are over, the model is kept at the end "
-                f"of the latest {KEPT_FITS}: code between this one and the next finds it as it was "
-                "made; call fit less often, with more epochs.",
+                "the model at the end of this fit call is no longer kept: the code after it finds "
+                "it as it was made, not trained; call fit less often, with more epochs.",
             )
         if record["epochs"] != call.epochs:
             run.note(

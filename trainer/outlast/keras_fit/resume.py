@@ -14,7 +14,7 @@ from outlast.keras_fit import epochs, fit_call, hooks, versions
 from outlast.keras_fit.epochs import EpochFit
 from outlast.keras_fit.loop import Fit
 from outlast.keras_fit.passed import PassedFit
-from outlast.keras_fit.script import script_of
+from outlast.keras_fit.script import Script, script_of
 from outlast.run import Run
 
 
@@ -43,7 +43,8 @@ class Resume(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no typ
         super().__init__()
         show_plainly()
         versions.check_backend(keras.backend.backend())
-        self._run = Run.current(folder=folder, outputs=outputs, every=every)
+        self._current = functools.partial(Run.current, folder=folder, outputs=outputs, every=every)
+        self._run = self._current()
         self._begun = False
         _meet_first()
 
@@ -59,6 +60,7 @@ class Resume(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no typ
     def begin(self, callbacks: Any) -> None:
         """``callbacks`` is a CallbackList with this one in it, about to prepare them."""
         call = fit_call.find(self)
+        self._run = self._current()  # another one, if that of before stopped
         if not versions.tested(keras.__version__):
             self._begin_between_epochs(callbacks, call)
             return
@@ -68,10 +70,11 @@ class Resume(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no typ
         if hooks.wrapped(call.callbacks):
             return  # by another Resume in the same list
         script = script_of(self._run, "keras")
-        index = script.begun
-        script.begun += 1
-        if index == 0:
+        if script.begun == 0:
             machines.compare(self._run)
+        index = self._number(script)
+        if index is None:
+            return
         if index < len(script.finished):
             PassedFit(self._run, script, call, index)
             return
@@ -91,7 +94,31 @@ class Resume(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no typ
         if script.begun == 0:
             machines.compare(self._run)
             self._run.note("warning", "keras-untested", epochs.told(keras.__version__) + ".")
-        listed.insert(0, EpochFit(self._run, script, callbacks, call))
+        index = self._number(script)
+        if index is not None:
+            listed.insert(0, EpochFit(self._run, script, callbacks, call, index))
+
+    def _number(self, script: Script) -> int | None:
+        """The number of the call that begins; None: it is to be trained without being saved."""
+        current = script.current
+        if current is not None and current.call is not None and fit_call.on_stack(current.call):
+            self._run.note(
+                "warning",
+                "fit-within-fit",
+                "a callback calls fit: that inner call is not saved, and a resume of the outer one "
+                "does not repeat it; what it trains begins anew.",
+            )
+            return None
+        index = script.begin(self._run)
+        if index < len(script.finished) and script.finished[index].broken:
+            self._run.note(
+                "info",
+                "fit-broken",
+                "this fit call ended with an exception before: it is trained again, unsaved, until "
+                "it does.",
+            )
+            return None
+        return index
 
 
 def _meet_first() -> None:

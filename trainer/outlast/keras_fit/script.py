@@ -9,19 +9,22 @@ written once.
 
 from __future__ import annotations
 
+import math
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+from outlast.keras_fit.fit_call import FitCall
 from outlast.keras_fit.sources import Sources
 from outlast.refused import OtherProgramError
 from outlast.run import Run
 from outlast.snapshot import Snapshot
 
 NOW = "now/"
-KEPT_FITS = 8
-"""Of so many calls, the latest, the variables are kept: a loop of fits would fill the disk."""
+KEPT_FITS, MOST_KEPT_FITS, KEPT_BYTES = 8, 64, 256 << 20
+"""The variables are kept of so many calls, the latest; of more, up to the second number, if all
+together take no more than these bytes: a loop of fits would fill memory and disk."""
 
 
 @dataclass
@@ -30,7 +33,23 @@ class Finished:
 
     record: dict[str, Any]
     arrays: Mapping[str, Any]
-    """Its variables; empty: no longer kept."""
+    """Its variables; empty: no longer kept, or it ended with an exception."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether it ended with an exception, which the script caught."""
+        return bool(self.record.get("broken"))
+
+
+class Begun(Protocol):
+    """A call that this process began and that did not end yet."""
+
+    @property
+    def call(self) -> FitCall | None:
+        """What it works with."""
+
+    def leave(self) -> int:
+        """Take everything off its model; the steps that it did."""
 
 
 @dataclass
@@ -45,6 +64,8 @@ class Script:
     """The record of the call that the checkpoint was taken in."""
     begun: int = 0
     """Calls begun in this process."""
+    current: Begun | None = None
+    """The latest of them, while it has not ended."""
     sources: Sources = field(default_factory=Sources)
     """The data of the calls of this process."""
     newest: Snapshot | None = None
@@ -71,11 +92,51 @@ class Script:
         state = {"of": self.of, "fits": [each.record for each in self.finished], "fit": record}
         return Snapshot(step=step, state=state, arrays=everything, metrics=metrics)
 
+    def begin(self, run: Run) -> int:
+        """A call begins: its number, from 0.
+
+        If one was begun before and did not end, an exception ended it and the script caught that.
+        It cannot be passed over, for then nothing would be raised: where the script is run again
+        it is trained again, from its beginning, until it raises.
+        """
+        if self.current is not None:
+            record = {"broken": True, "steps": self.current.leave()}
+            self.finished.append(Finished(record, {}))
+            self.current = None
+            run.note(
+                "warning",
+                "fit-broken",
+                "the fit call before this one ended with an exception: a resume trains it again, "
+                "from its beginning and unsaved, before it goes on with this one.",
+            )
+        index, self.begun = self.begun, self.begun + 1
+        if index >= len(self.finished) and any(self._not_kept()):
+            run.note(
+                "warning",
+                "fit-dropped",
+                f"of {len(self.finished)} fit calls that are over, the models of the earliest are "
+                "no longer kept: after a resume, code between them finds the model as it was made, "
+                "not trained; call fit less often, with more epochs.",
+            )
+        return index
+
     def end(self, record: dict[str, Any], arrays: Mapping[str, Any]) -> None:
         """One more call is over."""
+        self.current = None
         self.finished.append(Finished(record, arrays))
-        for each in self.finished[:-KEPT_FITS]:
-            each.arrays = {}
+        held = 0
+        for count, each in enumerate(reversed(self.finished)):
+            held += sum(_bytes(value) for value in each.arrays.values())
+            if count >= KEPT_FITS and (count >= MOST_KEPT_FITS or held > KEPT_BYTES):
+                each.arrays = {}
+
+    def _not_kept(self) -> Iterator[Finished]:
+        return (each for each in self.finished if not each.arrays and not each.broken)
+
+
+def _bytes(value: Any) -> int:
+    size = getattr(value.dtype, "itemsize", None) or value.dtype.size
+    return int(size) * math.prod(int(length) for length in value.shape)
 
 
 _scripts: weakref.WeakKeyDictionary[Run, Script] = weakref.WeakKeyDictionary()

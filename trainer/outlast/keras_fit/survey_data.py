@@ -45,6 +45,7 @@ RANDOM_OPS = frozenset(
 )
 _PYTHON_OPS = frozenset({"EagerPyFunc", "PyFunc", "PyFuncStateless"})
 _ASSIGN_OPS = frozenset({"AssignAddVariableOp", "AssignSubVariableOp", "AssignVariableOp"})
+_READ_OPS = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd"})
 _SHUFFLE_OPS = frozenset({"ShuffleDataset", "ShuffleDatasetV2", "ShuffleDatasetV3"})
 # Sources whose content a resume cannot ask for: another process or a live service decides.
 _OPAQUE_OPS = frozenset({"DataServiceDataset", "DataServiceDatasetV2", "DataServiceDatasetV4"})
@@ -93,6 +94,8 @@ class Survey:
     python_ops: set[str] = field(default_factory=set)
     changes_variables: bool = False
     """A function assigns to a variable."""
+    reads_variables: bool = False
+    """A function reads one, which others may change."""
     generator: bool = False
     unseeded_random: bool = False
     """``Dataset.random`` or ``sample_from_datasets`` without a seed."""
@@ -242,6 +245,8 @@ def _look_into(graph: Any, found: Survey, shuffles: list[Shuffle], parallel: boo
                 found.python_ops.add(node.op)
             elif node.op in _ASSIGN_OPS:
                 found.changes_variables = True
+            elif node.op in _READ_OPS:
+                found.reads_variables = True
             elif node.op in _OPAQUE_OPS:
                 found.unknown.add(node.op)
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from outlast.keras_fit import build, callbacks_state
+from outlast.keras_fit import build, callbacks_state, outside
 from outlast.keras_fit.inspect_data import Finding
 from outlast.run import Run
 
 
 def before_first_step(
-    run: Run, findings: Iterable[Finding], callbacks: Iterable[Any], graph: Any
+    run: Run, findings: Iterable[Finding], callbacks: Collection[Any], graph: Any
 ) -> None:
     """All that is known once the step is traced."""
     for finding in findings:
@@ -33,6 +33,13 @@ def before_first_step(
             f"{kind} keeps what cannot be saved ({', '.join(names[:5])}): it begins anew after a "
             "resume; keep plain data or arrays in attributes, or give it get_state() and "
             "set_state(state).",
+        )
+    for kind, names in outside.written_outside(callbacks):
+        run.note(
+            "warning",
+            "callback-outside",
+            f"{kind} writes to {', '.join(names[:5])}, which is not saved: it begins anew after a "
+            "resume; keep it in attributes of a callback.",
         )
 
 

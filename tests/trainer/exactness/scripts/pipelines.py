@@ -22,6 +22,14 @@ def _noisy(x: Any) -> Any:
     return x + tf.random.normal((2,))
 
 
+class _Scaled:
+    def __init__(self) -> None:
+        self.by = tf.Variable(2.0)
+
+    def scale(self, x: Any) -> Any:
+        return x * self.by
+
+
 def _undetermined_by_options() -> Any:
     options = tf.data.Options()
     options.deterministic = False
@@ -83,6 +91,7 @@ SEEDED: dict[str, Callable[[], Any]] = {
     "parallel random map": lambda: _rows().map(_noisy, num_parallel_calls=2),
     "random filter": lambda: _rows().filter(lambda x: tf.random.uniform(()) < 0.5),
     "layer in map": _layer_in_map,
+    "variable in map": lambda: _rows().map(_Scaled().scale),
     "undetermined map": lambda: _rows().map(tf.abs, num_parallel_calls=2, deterministic=False),
     "undetermined interleave": lambda: tf.data.Dataset.range(2).interleave(
         tf.data.Dataset.range, num_parallel_calls=2, deterministic=False
