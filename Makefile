@@ -22,7 +22,7 @@ demo: $(STAMP) ## train, lose the machine four times, end with the same bits
 	$(BIN)/outlast demo --json bench/out/demo.json
 
 test: $(STAMP) ## everything that runs without root or a container engine
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 check: $(STAMP) ## ruff, mypy --strict, import-linter, names in the docs
 	$(BIN)/ruff check .

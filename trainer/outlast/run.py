@@ -87,6 +87,7 @@ class Run:
         self._monotonic = monotonic
         self._pid = os.getpid()
         self._leads = environment.rank == 0
+        self._several = environment.world_size > 1
         self._control = Control(environment.control, leads=self._leads)
         self._saving = Saving(environment, on_note=self._control.note, monotonic=monotonic)
         self.attempt = self._saving.attempt
@@ -95,6 +96,7 @@ class Run:
         self._progress = Progress(step=0, phase="starting")
         self._resumed: Loaded | None = None
         self._resumed_read = False
+        self._training = False
         self._finished = False
         self._stopped = False
         self._exit = ExitWatch(self.end)
@@ -173,7 +175,9 @@ class Run:
     def step_begin(self, expected_steps: int = 1) -> None:
         """``expected_steps`` batches begin, with no chance to stop between them."""
         now = self._monotonic()
-        self._saving.start(now)
+        if not self._training:
+            self._training = True
+            self._saving.start(now)
         if self._finished:
             self._finished = False
             self._exit.forget()
@@ -187,7 +191,7 @@ class Run:
         self._steps.end(now, int(step), steps)
         if self._progress.phase == "tracing":
             self._progress = replace(self._progress, phase="training")
-        if self.environment.world_size > 1:
+        if self._several:
             at = self._saving.stop_at(now, step, steps, noticed=self.notice is not None)
             self.stop_requested = at is not None and step >= at
 

@@ -130,7 +130,7 @@ class Saving:
         return self._cadence_due(now)
 
     def _cadence_due(self, now: float) -> bool:
-        return self._writer.idle and self._schedule.due(now)
+        return self._schedule.over(now) and self._writer.idle and self._schedule.due(now)
 
     def stop_at(self, now: float, step: int, steps: int, *, noticed: bool) -> int | None:
         """The step at which all ranks stop, agreed on now that ``step`` is done; None: none yet."""

@@ -25,6 +25,10 @@ class Schedule:
         if self._next == -math.inf:
             self._next = now + interval(0.0, 0.0, every=self._every)
 
+    def over(self, now: float) -> bool:
+        """Whether the interval is over; asked after every step."""
+        return now >= self._next
+
     def due(self, now: float) -> bool:
         """Whether to save now. From here to :meth:`saved` counts as training standing still."""
         if now < self._next:

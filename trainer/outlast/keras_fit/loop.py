@@ -122,7 +122,9 @@ class Fit:
                 display.on_train_batch_end(batch, finite(logs))
         else:
             self._logs = logs
-            done = batch + 1 if self._feed.batches is None else min(batch + 1, self._feed.batches)
+            done, batches = batch + 1, self._feed.batches
+            if batches is not None and done > batches:
+                done = batches
             took = done - self._epoch_steps
             self._epoch_steps = done
             self._steps += took
