@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -82,7 +83,7 @@ def signal(context: Context, surely: Surely, attempt: int, kind: str) -> None:
 
 
 def _upload_outputs(context: Context, surely: Surely, attempt: Attempt, teller: Teller) -> None:
-    from outlast.outputs import walk  # noqa: PLC0415 - brings NumPy
+    from outlast.outputs import told_left_out, walk  # noqa: PLC0415 - brings NumPy
 
     folder = attempt.folders.outputs
 
@@ -96,18 +97,30 @@ def _upload_outputs(context: Context, surely: Surely, attempt: Attempt, teller: 
 
     with ThreadPoolExecutor(CARRIERS, thread_name_prefix="outputs") as pool:
         futures: deque[Future[None]] = deque()
-        for path, found, opened in walk(folder):
-            key = layout.output(
-                context.spec.job, attempt.number, quote(os.fsencode(path), safe=_PLAIN)
-            )
+        left_out: list[str] = []
+        for path, found, opened in walk(folder, left_out.append):
+            name = quote(os.fsencode(path), safe=_PLAIN)
+            key = layout.output(context.spec.job, attempt.number, name)
             try:
                 check_key(key, operation="create")
-            except RefusedError as error:
-                text = f"an output stays on the machine, for its name does not fit: {error}"
-                teller.tell("output-refused", text, level="warning", attempt=attempt.number)
-                continue
+            except RefusedError:
+                short = _shortened(path)
+                key = layout.output(context.spec.job, attempt.number, short)
+                text = f"output {path!r:.100} is kept as {short}: its name is too long for a store"
+                teller.tell("output-renamed", text, level="warning", attempt=attempt.number)
             futures.append(pool.submit(carry, path, key, found.st_size, opened()))
             if len(futures) > MAX_OPEN:
                 futures.popleft().result()
         for future in futures:
             future.result()
+    if left_out:
+        text = told_left_out(left_out)
+        teller.tell("outputs-left-out", text, level="warning", attempt=attempt.number)
+
+
+def _shortened(path: str) -> str:
+    """A name that every store takes, and that is another one for every path."""
+    data = os.fsencode(path)
+    digest = hashlib.sha256(data).hexdigest()[:16]
+    plain = quote(data, safe="")[-100:].lstrip("%.")
+    return f"{digest}-{plain}"

@@ -158,7 +158,8 @@ class SetUp:
         base, _, name = source.source.rstrip("/").rpartition("/")
         if not base or base.endswith(":/") or not name:
             raise RefusedError("it names no file: write the whole URL of a file or folder")
-        store = open_store(base)
+        # Directly below the root of this machine.
+        store = open_store("file:///" if base == "file://" else base)
         entries = [] if source.source.endswith("/") else [name]
         if not entries:
             prefix = f"{name}/"

@@ -136,3 +136,27 @@ def test_a_disk_that_takes_nothing_stops_neither_training_nor_the_daemon(world):
     assert end.step == end.durable_step  # SIGTERM told it what the file could not
     assert "notice-untold" in world.kinds()
     assert vm.daemon.poll() is None
+
+
+def test_outputs_that_a_store_cannot_hold_as_they_are_are_told(world):
+    script = world.script("""
+        import os
+        from pathlib import Path
+
+        outputs = Path(os.environ["OUTLAST_OUTPUTS"])
+        (outputs / ("n" * 255)).write_text("long")
+        (outputs / ("m" * 255)).write_text("too")
+        (outputs / "kept").write_text("yes")
+        (outputs / "latest").symlink_to("kept")
+        os.mkfifo(outputs / "pipe")
+    """)
+    vm = world.launch(1, [sys.executable, script])
+    assert vm.wait() == 0
+    assert world.end(1).outcome == "finished"
+    found = world.outputs(1)
+    assert sorted(found.values()) == [b"long", b"too", b"yes"]
+    assert found["kept"] == b"yes"
+    assert any(name.endswith("-" + "n" * 100) for name in found)
+    told = [event.text for event in world.events()]
+    assert sum("its name is too long for a store" in text for text in told) == 2
+    assert any("no regular files are not kept ('latest', 'pipe')" in text for text in told)

@@ -175,6 +175,12 @@ def test_an_input_that_is_not_there(make, tmp_path, name):
     assert "correct `from` in `inputs`, or put it there" in text or "write the whole URL" in text
 
 
+def test_an_input_that_is_not_there_directly_below_the_root(make):
+    url = "file:///outlast-has-no-such-file"
+    _cause, text = failure(make(inputs=(InputSpec(source=url, to="/x"),)))
+    assert "correct `from` in `inputs`, or put it there" in text
+
+
 def test_an_input_that_is_no_archive(make, tmp_path):
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets/a.tar").write_bytes(b"nonsense")

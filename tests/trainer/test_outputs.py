@@ -188,6 +188,7 @@ def test_links_are_neither_taken_nor_followed(saver, folder, tmp_path):
     (folder / "link").symlink_to(outside)
     os.mkfifo(folder / "pipe")
     assert saver.save(1)
+    assert saver.outputs.left_out == {"link", "pipe"}
     manifest = load_newest(saver.scratch).manifest
     assert [file.path for file in manifest.outputs] == ["sub/file"]
 

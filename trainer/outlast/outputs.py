@@ -12,7 +12,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -52,6 +52,8 @@ class Outputs:
         self.folder = folder
         self._spool = spool
         self._known: dict[str, tuple[Stamp, tuple[Content, ...]]] = {}
+        self.left_out: set[str] = set()
+        """What was found there that is no regular file, such as links: it is not saved."""
 
     def capture(self, *, still: bool = False) -> Capture:
         """The files as they are now. ``still``: nothing writes to them until it is released.
@@ -65,7 +67,7 @@ class Outputs:
         stamps, spooled = dict[str, Stamp](), list[Path]()
         sources: list[FileSource] = []
         try:
-            for path, found, open_file in walk(self.folder):
+            for path, found, open_file in walk(self.folder, self.left_out.add):
                 stamp, size = _stamp(found), found.st_size
                 known, contents = self._known.get(path), None
                 try:
@@ -125,22 +127,26 @@ def restore_outputs(scratch: Path, manifest: Manifest, folder: Path) -> None:
         _restore(folder, file, objects.runs(pieces))
 
 
-def walk(folder: Path) -> Iterator[tuple[str, os.stat_result, Callable[[], int]]]:
+def walk(
+    folder: Path, left_out: Callable[[str], object] = lambda _path: None
+) -> Iterator[tuple[str, os.stat_result, Callable[[], int]]]:
     """(path, stat, open) of the regular files beneath ``folder``, in order; no link is followed.
 
-    ``open`` gives a descriptor for reading, valid to ask for until the next file. It and the walk
-    raise OutputUnreadableError.
+    ``left_out`` is called with the path of everything else that is no folder. ``open`` gives a
+    descriptor for reading, valid to ask for until the next file. It and the walk raise
+    OutputUnreadableError.
     """
     for here, folders, names, descriptor in _folders(folder):
         folders.sort()
         prefix = os.path.relpath(here, folder).replace(os.sep, "/")
-        for name in sorted(names):
+        # A link to a folder is listed with the folders.
+        for name in sorted([*names, *folders]):
             try:
                 found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             except FileNotFoundError:
                 continue
+            path = name if prefix == "." else f"{prefix}/{name}"
             if stat.S_ISREG(found.st_mode):
-                path = name if prefix == "." else f"{prefix}/{name}"
 
                 def open_file(path: str = path, name: str = name, at: int = descriptor) -> int:
                     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -148,6 +154,15 @@ def walk(folder: Path) -> Iterator[tuple[str, os.stat_result, Callable[[], int]]
                         return os.open(name, flags, dir_fd=at)
 
                 yield path, found, open_file
+            elif not stat.S_ISDIR(found.st_mode):
+                left_out(path)
+
+
+def told_left_out(paths: Iterable[str]) -> str:
+    """What a person is told of ``paths`` that are no regular files."""
+    shown = sorted(paths)
+    names = ", ".join(map(repr, shown[:5])) + (" and more" if len(shown) > 5 else "")
+    return f"outputs that are no regular files are not kept ({names}): copy instead of linking."
 
 
 def _folders(

@@ -14,7 +14,7 @@ from outlast.durable import make_folder
 from outlast.environment import Environment
 from outlast.fingerprint import fingerprint
 from outlast.manifest import CheckpointId, NewerVersionError
-from outlast.outputs import Capture, Outputs, restore_outputs
+from outlast.outputs import Capture, Outputs, restore_outputs, told_left_out
 from outlast.plain import PREFIX, encode
 from outlast.process import hold
 from outlast.progress import Note
@@ -63,6 +63,7 @@ class Saving:
         self._schedule = Schedule(environment.every)
         self._submitted: int | None = None
         self._number = 0
+        self._told_left_out: set[str] = set()
         self._passed_over = False
 
     @property
@@ -169,6 +170,10 @@ class Saving:
             except OSError as error:
                 self._writer.tell_failed(snapshot.step, error)
                 return
+            if self._outputs.left_out > self._told_left_out:
+                self._told_left_out = set(self._outputs.left_out)
+                text = told_left_out(self._told_left_out)
+                self._on_note(Note("warning", "outputs-left-out", text))
         self._writer.submit(
             Save(
                 step=snapshot.step,
