@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from outlast_agent.stores.base import RefusedError
+from outlast_agent.stores.open import split_url
 from outlast_provisioning.complaints import Complaint
 from outlast_provisioning.credentials import looks_secret, secret_value
 from outlast_provisioning.engine import engine_fault
@@ -56,7 +58,7 @@ def check_job_file(path: Path, *, store: str | None, environ: Mapping[str, str])
     folder = path.resolve().parent
     code = None if file.code is None else (folder / file.code).resolve()
     chosen = store or file.store or environ.get("OUTLAST_STORE")
-    complaints = [*object_to(file, code, environ), *_store_complaints(chosen)]
+    complaints = [*object_to(file, code, environ), *_store_complaints(chosen, folder)]
     if complaints:
         raise places.error(complaints)
     assert chosen is not None
@@ -148,7 +150,7 @@ def search_path(environ: Mapping[str, str]) -> str:
 
 def _input_faults(source: str, to: str) -> list[str]:
     faults = []
-    if urlsplit(source).scheme not in _SCHEMES:
+    if _scheme(source) not in _SCHEMES:
         faults.append(f"from: {source!r:.100} is not a URL: write file://, s3://, az:// or gs://")
     if secret_value(source) is not None:
         faults.append("from: the URL holds a credential: the machine's own identity is used")
@@ -157,25 +159,43 @@ def _input_faults(source: str, to: str) -> list[str]:
     return faults
 
 
-def _store_complaints(url: str | None) -> list[Complaint]:
+def _scheme(url: str) -> str:
+    try:
+        return urlsplit(url).scheme
+    except ValueError:  # brackets that hold no IPv6 address
+        return ""
+
+
+def _store_complaints(url: str | None, folder: Path) -> list[Complaint]:
     if url is None:
         told = "missing; write for example `store: file:///home/me/outlast`, or give --store"
         return [Complaint(("store",), told)]
-    if urlsplit(url).scheme not in _SCHEMES:
+    if _scheme(url) not in _SCHEMES:
         return [Complaint(("store",), f"{url!r:.100} is not the URL of a store: {STORE_FORMS}")]
     if secret_value(url) is not None or "@" in urlsplit(url).netloc:
         told = "the URL holds a credential: take it out, credentials come from the environment"
         return [Complaint(("store",), told)]
+    try:
+        whole_url(url, folder)
+    except RefusedError as error:
+        return [Complaint(("store",), str(error))]
     return []
 
 
 def whole_url(url: str, folder: Path) -> str:
-    """``url``, with ``file://./store`` and ``file://~/store`` made whole."""
-    parts = urlsplit(url)
+    """``url``, with ``file://./store`` and ``file://~/store`` made whole.
+
+    Raises RefusedError for what is no URL, and for the home of nobody.
+    """
+    parts = split_url(url)
     if parts.scheme != "file":
         return url.rstrip("/")
     text = url.removeprefix("file://").removeprefix("localhost")
-    path = Path(text).expanduser()
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:
+        told = f"{url!r:.100} names the home of nobody: correct the URL of the store"
+        raise RefusedError(told) from error
     return f"file://{os.path.normpath(folder / path)}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import os
 import socket
 import tempfile
 from dataclasses import dataclass
@@ -80,7 +81,9 @@ def try_store(url: str) -> None:
     Raises RefusedError, UnavailableError, each one line.
     """
     root = _folder_of(url)
-    new = [path for top in root for path in (top, *top.parents) if not path.exists()]
+    # Not Path.exists, which raises for a name that is too long: opening says so in one line.
+    parents = [path for top in root for path in (top, *top.parents)]
+    new = [path for path in parents if not os.path.exists(path)]  # noqa: PTH110
     try:
         probe(open_store(url))
     finally:

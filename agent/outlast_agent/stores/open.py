@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from outlast_agent.stores.base import RefusedError, Store
 from outlast_agent.stores.file import FileStore
@@ -12,12 +12,23 @@ OBJECT_SCHEMES = {"s3", "az", "gs"}
 FORMS = "file:///folder, s3://bucket/prefix, az://account/container/prefix or gs://bucket/prefix"
 
 
+def split_url(url: str) -> SplitResult:
+    """The parts of ``url``. Raises RefusedError for what cannot be taken apart, or holds a NUL."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:  # brackets that hold no IPv6 address
+        raise RefusedError(f"{url!r:.100} is not the URL of a store: write {FORMS}") from error
+    if "\0" in unquote(url):
+        raise RefusedError(f"{url!r:.100} holds a NUL character: correct the URL of the store")
+    return parts
+
+
 def open_store(url: str) -> Store:
     """The store at ``url``. Nothing is asked of it yet, save that a folder is made.
 
     Raises RefusedError for a URL that is none of the forms above, or that holds credentials.
     """
-    parts = urlsplit(url)
+    parts = split_url(url)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise RefusedError(
             f"the URL of the store on {parts.hostname} must hold no credentials, query or "

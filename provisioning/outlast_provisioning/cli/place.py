@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from outlast_agent.layout import is_job_name
 from outlast_agent.stores.base import Store
-from outlast_agent.stores.open import open_store
+from outlast_agent.stores.open import open_store, split_url
 from outlast_provisioning.checks import whole_url
 from outlast_provisioning.registry import Registry
 
@@ -60,14 +60,22 @@ class Place:
 
 def open_existing(url: str) -> Store:
     """The store at ``url``, to look at: no folder is made. Raises InputError, StoreError."""
-    parts = urlsplit(url)
-    if parts.scheme == "file" and not Path(unquote(parts.path)).exists():
+    parts = split_url(url)
+    if parts.scheme == "file" and not _there(Path(unquote(parts.path))):
         raise InputError(f"there is no folder {unquote(parts.path)}: correct the URL of the store")
     return open_store(url)
 
 
+def _there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        told = f"the folder {str(path)[:100]} cannot be looked at ({error.strerror})"
+        raise InputError(f"{told}: correct the URL of the store") from error
+
+
 def read_place(environ: Mapping[str, str], store: str | None) -> Place:
-    """From the environment and the option ``--store``."""
+    """From the environment and the option ``--store``. Raises RefusedError for what is no URL."""
     home = environ.get("OUTLAST_HOME")
     url = store or environ.get("OUTLAST_STORE") or None
     return Place(

@@ -370,3 +370,37 @@ def test_a_home_that_cannot_be_written_costs_only_convenience(
     monkeypatch.setenv("OUTLAST_HOME", str(folder.parent / "file"))
     _, err = outlast("submit", folder / "job.yaml")
     assert f"give --store file://{folder}/store to every command" in err
+
+
+BAD_URLS = [
+    ("http://[::1", "'http://[::1' is not the URL of a store"),
+    ("file://[x", "'file://[x' is not the URL of a store"),
+    ("file://~nouser/x", "'file://~nouser/x' names the home of nobody"),
+    ("file:///tmp/%00x", "holds a NUL character"),
+    ("file:///" + "a" * 5000, "File name too long"),
+]
+
+
+@pytest.mark.parametrize(("url", "told"), BAD_URLS)
+def test_a_url_that_is_none_is_told_in_one_line(
+    url: str, told: str, folder: Path, outlast: Outlast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(*arguments: object) -> None:
+        _, err = outlast(*arguments, code=2)
+        (line,) = err.splitlines()
+        assert told in line
+
+    check("ls", "--store", url)
+    check("submit", folder / "job.yaml", "--store", url)
+    monkeypatch.setenv("OUTLAST_STORE", url)
+    check("status", "digits")
+    monkeypatch.delenv("OUTLAST_STORE")
+    out, _ = outlast("validate", "--json", write(folder, store=f'"{url}"'), code=2)
+    (error,) = json.loads(out)["errors"]
+    assert told in error
+
+
+def test_an_input_whose_url_is_none_is_a_complaint(folder: Path, outlast: Outlast) -> None:
+    inputs = '[{from: "http://[::1", to: /data}]'
+    _, err = outlast("validate", write(folder, inputs=inputs), code=2)
+    assert "inputs[0]: from: 'http://[::1' is not a URL" in err
