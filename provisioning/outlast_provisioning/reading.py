@@ -194,7 +194,13 @@ class Chunk:
 
     key: str
     attempt: int
-    text: str
+    data: bytes
+    """As the program wrote it."""
+
+    @property
+    def text(self) -> str:
+        """For people; what is no UTF-8 is replaced."""
+        return self.data.decode(errors="replace")
 
 
 def log_chunks(
@@ -208,7 +214,7 @@ def log_chunks(
             data = store.read(entry.key, limit=_LOG_BYTES)
         except NotFoundError:
             continue
-        yield Chunk(entry.key, int(number), data.decode(errors="replace"))
+        yield Chunk(entry.key, int(number), data)
 
 
 def controllers(store: Store) -> list[Controller]:

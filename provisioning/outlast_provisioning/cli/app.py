@@ -27,8 +27,9 @@ from outlast_agent.stores.base import (
 from outlast_provisioning import exits, reading
 from outlast_provisioning.cli.place import InputError, open_existing, read_place
 from outlast_provisioning.cli.submitting import RECENT, no_controller, submit_file, validate_file
-from outlast_provisioning.cli.terminal import now, out, print_json, say, tell
+from outlast_provisioning.cli.terminal import complain, now, out, print_json, say, tell
 from outlast_provisioning.cli.views import event_table, job_table, status_panel, watched
+from outlast_provisioning.cli.visible import visible_log
 from outlast_provisioning.controller import OTHER_CONTROLLER, Controller
 from outlast_provisioning.listing import Line, list_jobs
 from outlast_provisioning.packing import PackError
@@ -170,8 +171,10 @@ def logs(
             after = chunk.key
             if as_json:
                 print_json({"attempt": chunk.attempt, "text": chunk.text}, indent=None)
+            elif sys.stdout.isatty():
+                typer.echo(visible_log(chunk.text), nl=False)
             else:
-                typer.echo(chunk.text, nl=False)
+                typer.echo(chunk.data, nl=False)  # as it was written, byte for byte
         sys.stdout.flush()
         if not follow or over:
             return exits.OK
@@ -293,7 +296,7 @@ def run(arguments: list[str] | None = None) -> int:
         return left.code if isinstance(left.code, int) else exits.OK
     except BadJobError as error:
         for line in error.lines:
-            typer.echo(line, err=True)
+            complain(line)
     except (
         InputError,
         TakenError,
@@ -303,9 +306,9 @@ def run(arguments: list[str] | None = None) -> int:
         NoLoginError,
         GiveUpError,
     ) as error:
-        typer.echo(f"outlast: {error}", err=True)
+        complain(f"outlast: {error}")
     except (StoreError, ProviderError, RecordError) as error:
-        typer.echo(f"outlast: {error}", err=True)
+        complain(f"outlast: {error}")
         return exits.UNAVAILABLE
     except KeyboardInterrupt:
         return exits.INTERRUPTED

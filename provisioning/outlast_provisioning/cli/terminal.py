@@ -10,24 +10,31 @@ from typing import Any
 import typer
 from rich.console import Console
 
+from outlast_provisioning.cli.visible import visible
+
 out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def tell(text: str) -> None:
-    """One line for a person, as it is."""
-    err.print(text, markup=False)
+    """One line for a person: no markup, no control characters."""
+    err.print(visible(text), markup=False)
 
 
 def say(text: str, **facts: Any) -> None:
     """One log line: when, a sentence, then key=value."""
     shown = " ".join(f"{key}={value}" for key, value in facts.items() if value is not None)
-    typer.echo(f"{now():%H:%M:%S} {text}" + (f"  {shown}" if shown else ""), err=True)
+    complain(f"{now():%H:%M:%S} {text}" + (f"  {shown}" if shown else ""))
+
+
+def complain(text: str) -> None:
+    """One line on stderr, however wide the terminal is."""
+    typer.echo(visible(text), err=True)
 
 
 def print_json(value: Any, *, indent: int | None = 1) -> None:
     """One JSON value, for programs."""
-    typer.echo(json.dumps(value, indent=indent, ensure_ascii=False))
+    typer.echo(json.dumps(value, indent=indent))
 
 
 def now() -> datetime:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from outlast_agent.records import Controller, Event
+from outlast_provisioning.cli.visible import visible, visible_log
 from outlast_provisioning.listing import Line
 from outlast_provisioning.reading import Status
 from outlast_provisioning.units import for_people
@@ -31,6 +32,10 @@ _COLOURS = {
 _LEVELS = {"info": "", "warning": "yellow", "error": "red"}
 WATCHED_SECONDS = 30.0
 """A controller that said something this lately is taken to be there."""
+
+
+def _text(said: str, style: str = "") -> Text:
+    return Text(visible(said), style=style)
 
 
 def ago(stamp: str | None, now: datetime) -> str:
@@ -57,42 +62,44 @@ def status_panel(status: Status, events: Sequence[Event], now: datetime) -> Rend
     table.add_column()
     colour = _COLOURS[status.state]
     detail = f": {status.detail}" if status.detail else ""
-    table.add_row("state", Text(status.state, style=colour) + Text(detail))
+    table.add_row("state", _text(status.state, style=colour) + _text(detail))
     if status.machine:
-        table.add_row("where", Text(f"{status.machine} in {status.pool}"))
+        table.add_row("where", _text(f"{status.machine} in {status.pool}"))
     if status.attempt is not None:
         since = f", since {ago(status.since, now)}" if status.since else ""
         heard = f", heard of {ago(status.beat, now)}" if status.beat else ""
-        table.add_row("attempt", Text(f"{status.attempt}{since}{heard}"))
+        table.add_row("attempt", _text(f"{status.attempt}{since}{heard}"))
     if status.notice_seconds_left is not None:
         left = f"eviction in {for_people(status.notice_seconds_left)}"
-        table.add_row("notice", Text(left, style="yellow"))
+        table.add_row("notice", _text(left, style="yellow"))
     table.add_row("step", _progress(status))
     if status.metrics:
         shown = "  ".join(f"{name} {value:.4g}" for name, value in status.metrics.items())
-        table.add_row("metrics", Text(shown))
-    table.add_row("durable", Text(_durable(status)))
+        table.add_row("metrics", _text(shown))
+    table.add_row("durable", _text(_durable(status)))
     counts = f"{status.evictions} with notice, {status.losses} without; {status.failures} failures"
-    table.add_row("lost machines", Text(counts))
+    table.add_row("lost machines", _text(counts))
     if status.todo:
-        table.add_row("to do", Text(status.todo))
+        table.add_row("to do", _text(status.todo))
     parts: list[RenderableType] = [table]
     if events:
-        parts += [Text(""), event_table(events)]
+        parts += [_text(""), event_table(events)]
     if status.state == "failed" and status.log_tail:
-        parts += [Text(""), Text("The end of its log:", style="dim")]
-        parts += [Text(line) for line in status.log_tail[-50:]]
-    return Panel(Group(*parts), title=escape(status.job), title_align="left", border_style=colour)
+        parts += [_text(""), _text("The end of its log:", style="dim")]
+        parts += [_text(visible_log(line)) for line in status.log_tail[-50:]]
+    return Panel(
+        Group(*parts), title=escape(visible(status.job)), title_align="left", border_style=colour
+    )
 
 
 def _progress(status: Status) -> RenderableType:
     step = "-" if status.step is None else str(status.step)
     pace = f", {for_people(status.step_seconds)} each" if status.step_seconds else ""
     if not status.epochs or status.epoch is None or status.over:
-        return Text(step + pace)
+        return _text(step + pace)
     grid = Table.grid(padding=(0, 1))
     grid.add_row(
-        Text(f"{step}{pace}; epoch {status.epoch} of {status.epochs}"),
+        _text(f"{step}{pace}; epoch {status.epoch} of {status.epochs}"),
         ProgressBar(total=status.epochs, completed=status.epoch, width=30),
     )
     return grid
@@ -117,7 +124,9 @@ def event_table(events: Sequence[Event]) -> Table:
     table.add_column()
     for event in events:
         attempt = "" if event.attempt is None else f"attempt {event.attempt}"
-        table.add_row(event.at[11:19], attempt, Text(event.text, style=_LEVELS[event.level]))
+        table.add_row(
+            _text(event.at[11:19]), attempt, _text(event.text, style=_LEVELS[event.level])
+        )
     return table
 
 
@@ -130,14 +139,14 @@ def job_table(lines: Sequence[Line], now: datetime) -> Table:
         epoch = f"{line.epoch}/{line.epochs}" if line.epochs and line.epoch is not None else ""
         durable = "" if line.durable_step is None else str(line.durable_step)
         table.add_row(
-            line.job,
-            Text(line.state, style=_COLOURS.get(line.state, "")),
+            _text(line.job),
+            _text(line.state, style=_COLOURS.get(line.state, "")),
             "" if line.step is None else str(line.step),
             epoch,
             durable,
-            Text(line.machine),
+            _text(line.machine),
             ago(line.beat, now) if line.beat else "",
-            Text(line.message[:100]),
+            _text(line.message[:100]),
         )
     return table
 

@@ -14,6 +14,7 @@ from outlast_agent.records import RecordError
 from outlast_agent.stores.base import Store, StoreError
 from outlast_provisioning import exits
 from outlast_provisioning.cli.views import status_panel
+from outlast_provisioning.cli.visible import visible
 from outlast_provisioning.controller import Controller
 from outlast_provisioning.providers.base import Provider
 from outlast_provisioning.reading import Status, for_status, last_events, read_status
@@ -55,7 +56,9 @@ def wait(
                     status = read_status(store, job)
                     now = datetime.now(timezone.utc)
                     panel = status_panel(status, for_status(last_events(store, job, 30), 8), now)
-                    live.update(Group(panel, *(Text(line, style="yellow") for line in said)))
+                    live.update(
+                        Group(panel, *(Text(visible(line), style="yellow") for line in said))
+                    )
                 except (StoreError, RecordError) as error:
                     said.append(str(error))
                 stop.wait(REFRESH_SECONDS)
