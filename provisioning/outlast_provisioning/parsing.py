@@ -7,12 +7,14 @@ YAML becomes nodes (which know their lines), nodes become plain data, and the mo
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
+from outlast_agent.stores.beneath import checked
 from outlast_provisioning.complaints import Complaint, Path_, complaints_of
 from outlast_provisioning.jobfile import VERSION, JobFile
 
@@ -134,7 +136,9 @@ class _Plain:
 def read_job_file(path: Path) -> tuple[JobFile, Places]:
     """Read and check the file at ``path``. Raises BadJobError."""
     try:
-        with path.open("rb") as file:
+        # Without waiting: a pipe to which nobody writes would hold us for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with checked(descriptor, str(path)) as file:
             text = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise BadJobError([f"{path}: cannot be read: {error.strerror}"]) from error

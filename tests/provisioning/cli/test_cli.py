@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -454,3 +455,12 @@ def test_a_key_of_a_job_file_does_not_steer_the_terminal(folder: Path, outlast: 
         _, err = outlast(command, path, code=2)
         assert "\\x1b[2J\\x0d: unknown field" in err
         assert not steers(err)
+
+
+def test_a_job_file_that_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+        command = [sys.executable, "-m", "outlast_provisioning", "validate", str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        assert done.returncode == 2
+        assert done.stderr == f"{path}: cannot be read: not a regular file\n"
