@@ -75,7 +75,9 @@ def machine(engine: docker.DockerClient) -> Iterator[str]:
     """A machine's name; its containers are removed afterwards."""
     name = f"test-{secrets.token_hex(4)}"
     yield name
-    for container in engine.containers.list(all=True, filters={"label": f"outlast.machine={name}"}):
+    for container in engine.containers.list(
+        all=True, ignore_removed=True, filters={"label": f"outlast.machine={name}"}
+    ):
         with contextlib.suppress(docker.errors.NotFound):
             container.remove(force=True)
 

@@ -65,7 +65,9 @@ def world(tmp_path: Path, engine: docker.DockerClient) -> Iterator[Cluster]:
 
 
 def containers(engine: docker.DockerClient, vm: Vm) -> list[Any]:
-    return engine.containers.list(all=True, filters={"label": f"outlast.machine={vm.name}"})
+    return engine.containers.list(
+        all=True, ignore_removed=True, filters={"label": f"outlast.machine={vm.name}"}
+    )
 
 
 def stop_containers(engine: docker.DockerClient, vm: Vm) -> None:
@@ -250,4 +252,4 @@ def test_the_whole_story_with_a_controller(
     found = {entry.key.removeprefix(prefix) for entry in place.store.list(prefix)}
     assert {name: place.store.read(prefix + name) for name in found} == uninterrupted
     labels = {"label": f"outlast.job={NAME}"}
-    assert engine.containers.list(all=True, filters=labels) == []
+    assert engine.containers.list(all=True, ignore_removed=True, filters=labels) == []

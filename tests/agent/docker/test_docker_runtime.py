@@ -158,7 +158,7 @@ def test_a_gpu_that_is_not_there_is_told(
     with pytest.raises(CannotStartError, match=r"cannot give the job 1 GPUs.*resources\.gpus"):
         runtime.start(replace(work, resources=ResourceSpec(gpus=1)))
     filters = {"label": f"outlast.machine={work.machine}"}
-    assert engine.containers.list(all=True, filters=filters) == []
+    assert engine.containers.list(all=True, ignore_removed=True, filters=filters) == []
 
 
 @pytest.mark.parametrize("network", ["host", "container:other"])

@@ -293,12 +293,14 @@ def test_an_eviction_takes_the_containers_too(provider: LocalProvider, tmp_path:
             client.containers.run(
                 "outlast-ci/sklearn", ["sleep", "600"], labels=labels, detach=True, init=True
             )
-        other = client.containers.list(filters={"label": "outlast.machine=another"})
+        other = client.containers.list(
+            ignore_removed=True, filters={"label": "outlast.machine=another"}
+        )
         try:
-            assert len(client.containers.list(filters=mine)) == 1
+            assert len(client.containers.list(ignore_removed=True, filters=mine)) == 1
             provider.evict("digits-1", notice=False)
             until(lambda: provider.list()[0].state == "gone", 30)
-            assert client.containers.list(all=True, filters=mine) == []
+            assert client.containers.list(all=True, ignore_removed=True, filters=mine) == []
             assert len(other) == 1
             other[0].reload()
             assert other[0].status == "running"
