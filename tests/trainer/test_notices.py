@@ -61,25 +61,15 @@ def test_a_notice_that_is_taken_back_is_forgotten(place, wait_for):
         assert steps(out)[-1] == 20
 
 
-def test_sigterm_is_a_notice(place):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_a_notice(place, number):
     script = place.script(TRAIN + "\n    train(2000)\n")
     process = place.start(sys.executable, script)
     at_step(process, 5)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 75
-    assert "(sigterm), saved" in err
-    assert place.end().outcome == "yielded"
-
-
-def test_ctrl_c_is_a_notice(place):
-    script = place.script(TRAIN + "\n    train(2000)\n")
-    process = place.start(sys.executable, script)
-    at_step(process, 5)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
-    assert process.returncode == 75
-    assert "(sigint), saved" in err
+    assert f"({number.name.lower()}), saved" in err
     assert place.end().outcome == "yielded"
 
 
