@@ -17,6 +17,7 @@ from outlast_provisioning.clock import stamp
 from outlast_provisioning.job import Job, job_spec, machine_name, pools
 from outlast_provisioning.memory import Memory
 from outlast_provisioning.placement import (
+    REFUSALS,
     Experience,
     after_eviction,
     after_refusal,
@@ -167,7 +168,7 @@ class Actor:
         if reason in ("evicted", "lost", "vanished", "silent"):
             self._note(pool, lambda seen: after_eviction(after_start(seen), lived, now))
         again = ""
-        if reason in ("no-capacity", "never-claimed", "setup-failed"):
+        if reason in REFUSALS:
             self._note(pool, lambda seen: after_refusal(seen, now))
             wait = choose(pools(self._job), self._memory.experience, now)[1]
             if wait > 0:

@@ -18,6 +18,7 @@ from typing import Literal
 from outlast_agent.records import AttemptEnd, Result
 from outlast_provisioning.actions import Action, Ask, Close, Delete, EndAttempt, Finish, Open
 from outlast_provisioning.failures import GiveUp, judge
+from outlast_provisioning.placement import REFUSALS
 from outlast_provisioning.providers.base import EVICTED
 from outlast_provisioning.units import for_people
 from outlast_provisioning.world import AttemptView, LaunchView, World
@@ -114,9 +115,13 @@ def _keep_one(world: World, policy: Policy, aside: tuple[str, ...]) -> list[Acti
         for launch in standing
         if launch.machine is None and not launch.asked and not world.attempts_of(launch.number)
     ]
-    if not counted_on and world.offer is not None:
+    closings = [action for action in actions if isinstance(action, Close)]
+    # The offer is from before the closing, which lets its pool cool down: the next look, which
+    # comes at once, has one that knows of it.
+    refused = any(closing.reason in REFUSALS for closing in closings)
+    if not counted_on and world.offer is not None and not refused:
         number = world.launches[-1].number + 1 if world.launches else 1
-        reason = _reason(world, [action for action in actions if isinstance(action, Close)])
+        reason = _reason(world, closings)
         actions.append(Open(number, world.offer, reason, aside))
     return actions
 

@@ -17,6 +17,8 @@ FIRST_SECONDS = 60.0
 LONGEST_SECONDS = 1800.0
 LONG_RUN_SECONDS = 3600.0
 """A machine that lived this long clears what its pool did before."""
+REFUSALS = frozenset({"no-capacity", "never-claimed", "setup-failed"})
+"""Reasons to close a launch after which its pool is not asked until its cool-down is over."""
 
 
 @dataclass(frozen=True)

@@ -255,6 +255,30 @@ def test_with_one_pool_a_person_sees_when_it_is_asked_again(bench: Bench) -> Non
     assert any("the next machine is asked for in 1 min" in line for line in bench.said)
 
 
+def test_after_a_set_up_that_failed_the_only_pool_cools_down_as_told(bench: Bench) -> None:
+    bench.daemons.end(train(bench), "setup-failed", cause="input", message="no such bucket")
+    bench.seconds(2 * LOOK_SECONDS.__ceil__())  # the look after a closing comes at once, too
+    assert closed(bench.store, 1) == "setup-failed"
+    assert any("no such bucket; the next machine is asked for in 1 min" in x for x in bench.said)
+    assert "asked again at about" in read_status(bench.store, NAME).detail
+    bench.seconds(45)
+    assert len(launches(bench.store)) == 1
+    bench.seconds(15)
+    assert len(launches(bench.store)) == 2
+
+
+def test_after_a_set_up_that_failed_another_pool_is_asked_at_once() -> None:
+    two = Two(Cloud)
+    two.seconds(3)
+    (machine,) = two.clouds["local"].list()
+    daemons = Daemons(two.store, two.clouds["local"])
+    daemons.claim(machine.name)
+    daemons.end(1, "setup-failed", cause="image", message="no route")
+    two.seconds(10)
+    assert [one.provider for one in launches(two.store)] == ["local", "other"]
+    two.controller.close()
+
+
 def test_a_damaged_record_does_not_keep_closed_machines(bench: Bench) -> None:
     attempt = train(bench)
     bench.daemons.end(attempt, "failed", step=3, cause="error", message="boom")

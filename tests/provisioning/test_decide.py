@@ -180,10 +180,12 @@ def test_a_spare_that_would_start_from_it_is_closed() -> None:
 
 def test_a_machine_that_never_claims_is_replaced() -> None:
     assert decide(world(launch(1))) == ()
-    close, open_ = decide(world(launch(1, age=17 * 60.0)))
+    (close,) = decide(world(launch(1, age=17 * 60.0)))  # the offer is from before the closing
     assert isinstance(close, Close)
     assert close.reason == "never-claimed"
-    assert isinstance(open_, Open)
+    shut = launch(1, closed=LaunchClosed(reason="never-claimed"))
+    assert decide(world(shut, offer=None)) == ()  # its pool cools down
+    assert decide(world(shut)) == (Open(2, POOL, "never-claimed", ()),)
 
 
 def test_a_spare_may_wait_as_long_as_the_other_trains() -> None:
