@@ -111,13 +111,24 @@ def test_a_command_that_is_not_there_ends_at_once() -> None:
     assert verdict.message == "the command cannot be run: not found"
 
 
-def test_a_set_up_that_fails_is_tried_again_until_the_budget_is_spent() -> None:
-    history = [attempt(n, "setup-failed", cause="image", message="no pull") for n in (1, 2, 3)]
-    assert decide(*history) == GoOn((), 3)
-    last = attempt(4, "setup-failed", cause="image", message="no pull")
-    verdict = decide(*history, last)
+def set_up(number: int) -> AttemptView:
+    return attempt(number, "setup-failed", cause="image", message="no pull")
+
+
+def test_a_set_up_that_fails_is_tried_again_three_times_in_a_row() -> None:
+    history = [set_up(n) for n in (1, 2, 3)]
+    assert decide(*history, retries=0) == GoOn((), 0)
+    verdict = decide(*history, set_up(4), retries=0)
     assert isinstance(verdict, GiveUp)
-    assert "failed 4 times" in verdict.message
+    assert verdict.message == "the set-up failed 4 times in a row, the last time: no pull"
+    assert decide(*history, set_up(4), retries=4) == GoOn((), 0)
+    assert decide(*history, attempt(4, "lost"), set_up(5)) == GoOn((), 0)
+
+
+def test_a_set_up_that_fails_is_no_failure_of_the_command() -> None:
+    history = [failed(1, 150), set_up(2), set_up(3)]
+    assert decide(*history, retries=1) == GoOn((), 1)
+    assert decide(*history, failed(4, 250), retries=2) == GoOn((), 2)
 
 
 def test_no_retries_asked_for() -> None:
@@ -151,11 +162,16 @@ def test_a_job_that_goes_on_never_failed_too_often(
         for n, (outcome, notice, step, origin) in enumerate(history, start=1)
     ]
     verdict = judge(views, [C1], (), retries)
-    counted = [one for one in history if one[0] in ("failed", "setup-failed") and not one[1]]
+    counted = [one for one in history if one[0] == "failed" and not one[1]]
+    kinds = [outcome if not notice else "" for outcome, notice, *_ in history]
+    row = len(kinds) - max(
+        (n for n, kind in enumerate(kinds, 1) if kind != "setup-failed"), default=0
+    )
     if isinstance(verdict, GiveUp):
-        assert history[-1] in counted
+        assert kinds[-1] == "failed" or row > max(3, retries)
         assert "\n" not in verdict.message
     else:
         assert verdict.failures == len(counted)
-        newest_failed = bool(history) and history[-1] in counted
+        assert row <= max(3, retries)
+        newest_failed = bool(kinds) and kinds[-1] == "failed"
         assert not newest_failed or len(counted) <= retries
