@@ -18,7 +18,6 @@ from outlast_provisioning.job import Job, job_spec, machine_name, pools
 from outlast_provisioning.memory import Memory
 from outlast_provisioning.placement import (
     REFUSALS,
-    Experience,
     after_eviction,
     after_refusal,
     after_start,
@@ -128,7 +127,7 @@ class Actor:
         provider = self._providers.get(launch.provider)
         if pool is None or provider is None:
             told = f"no provider {launch.provider} or no such pool in this version of Outlast"
-            self._note(str(launch.pool.get("name")), lambda seen: replace(seen, never=told))
+            self._memory.note(str(launch.pool.get("name")), lambda seen: replace(seen, never=told))
             self._close(launch, "refused", told, "error")
             return
         spec = job_spec(self._job, launch, pool)
@@ -136,7 +135,7 @@ class Actor:
             provider.ask(Request(launch.machine, pool, spec, spec.max_lifetime_seconds))
         except GiveUpError as error:
             why = str(error)
-            self._note(pool.name, lambda seen: replace(seen, never=why))
+            self._memory.note(pool.name, lambda seen: replace(seen, never=why))
             self._close(launch, "refused", f"{pool.name} refuses this job: {error}", "error")
         except (NoCapacityError, QuotaError, NotAllowedError) as error:
             self._close(launch, "no-capacity", f"{pool.name} gave no machine: {error}", "warning")
@@ -166,20 +165,18 @@ class Actor:
         pool = str(launch.pool.get("name"))
         lived = self._memory.seen(layout.launch(self._job.name, launch.number), now)
         if reason in ("evicted", "lost", "vanished", "silent"):
-            self._note(pool, lambda seen: after_eviction(after_start(seen), lived, now))
+            self._memory.note(pool, lambda seen: after_eviction(after_start(seen), lived, now))
         again = ""
         if reason in REFUSALS:
-            self._note(pool, lambda seen: after_refusal(seen, now))
+            self._memory.note(pool, lambda seen: after_refusal(seen, now))
             wait = choose(pools(self._job), self._memory.experience, now)[1]
             if wait > 0:
                 again = stamp(after=wait)
                 text = f"{text}; the next machine is asked for in {for_people(wait)}"
         key = layout.launch_closed(self._job.name, launch.number)
+        self._memory.seen(key, now)  # its pool's experience is noted: not once more when it is read
         if self._create(key, LaunchClosed(at=stamp(), reason=reason, again=again)):
             self._tell(reason, text, level, launch=launch.number)
-
-    def _note(self, pool: str, change: Callable[[Experience], Experience]) -> None:
-        self._memory.experience[pool] = change(self._memory.experience.get(pool, Experience()))
 
     def _create(self, key: str, record: Record) -> bool:
         try:

@@ -35,6 +35,10 @@ class Memory:
         """Seconds since ``key`` was first seen."""
         return now - self.first_seen.setdefault(key, now)
 
+    def note(self, pool: str, change: Callable[[Experience], Experience]) -> None:
+        """``change`` what is known of the pool of this name."""
+        self.experience[pool] = change(self.experience.get(pool, Experience()))
+
     def record(self, key: str, kind: type[T], read: Callable[[], T]) -> T:
         """The record at ``key``, read once: what was created never changes."""
         found = self._records.get(key)

@@ -28,7 +28,7 @@ from outlast_agent.stores.base import NotFoundError, Store
 from outlast_provisioning.actions import Delete
 from outlast_provisioning.job import Job, machine_name, pools
 from outlast_provisioning.memory import Memory
-from outlast_provisioning.placement import choose, refused_by_all
+from outlast_provisioning.placement import REFUSALS, after_refusal, choose, refused_by_all
 from outlast_provisioning.providers.base import Machine
 from outlast_provisioning.world import AttemptView, LaunchView, World
 
@@ -111,6 +111,9 @@ def _launches(
         closed = None
         if "closed" in parts[number]:
             closed = _once(store, closed_key, LaunchClosed, memory)
+            anew = key in memory.first_seen and closed_key not in memory.first_seen
+            if anew and closed.reason in REFUSALS:  # by another controller: both ask no sooner
+                memory.note(str(record.pool.get("name")), lambda seen: after_refusal(seen, now))
         listing = listings.get(record.provider)
         machine = None
         absent = False

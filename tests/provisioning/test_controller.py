@@ -267,6 +267,28 @@ def test_after_a_set_up_that_failed_the_only_pool_cools_down_as_told(bench: Benc
     assert len(launches(bench.store)) == 2
 
 
+def test_a_second_controller_lets_the_pool_cool_down_too(bench: Bench) -> None:
+    said: list[str] = []
+    second = Controller(
+        bench.store,
+        {"local": bench.cloud},
+        say=lambda text, **_: said.append(text),
+        clock=lambda: bench.now,
+    )
+    attempt = train(bench)
+    second.once()
+    bench.daemons.end(attempt, "setup-failed", cause="input", message="no such bucket")
+    bench.seconds(6)
+    assert closed(bench.store, 1) == "setup-failed"
+    for _ in range(45):
+        bench.now += 1.0
+        second.once()
+    assert len(launches(bench.store)) == 1
+    bench.seconds(20)
+    assert len(launches(bench.store)) == 2  # in one minute: it is not counted twice
+    second.close()
+
+
 def test_after_a_set_up_that_failed_another_pool_is_asked_at_once() -> None:
     two = Two(Cloud)
     two.seconds(3)
