@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import NoReturn
@@ -16,8 +17,9 @@ def main() -> NoReturn:
     image or a download that nobody needs any more. A kill at any instant is safe, so is this.
     """
     code = _run()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # full or closed: that was told, if it could be
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code)
 
 

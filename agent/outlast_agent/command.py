@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import io
 import os
 import queue
 import resource
@@ -27,6 +28,7 @@ from outlast_agent.status import status_lines
 DEFAULT_ROOT = Path("/var/lib/outlast")
 EX_USAGE = 2
 EX_AGAIN = 1
+EX_SIGPIPE = 141
 _MAX_SPEC = 1 << 20
 
 
@@ -51,7 +53,16 @@ def run(argv: list[str] | None = None) -> int:
 
 def _status(root: Path, *, as_json: bool) -> int:
     text, found = status_lines(root, as_json=as_json)
-    sys.stdout.write(text)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # an ASCII one under LC_ALL=C
+        sys.stdout.reconfigure(errors="replace")  # which makes it no longer
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has enough
+        return EX_SIGPIPE
+    except OSError as error:
+        _complain(f"the status cannot be written: {error.strerror}")
+        return EX_AGAIN
     return 0 if found else 1
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 from outlast_agent import records
 from outlast_agent.status import MAX_BYTES, status_lines
@@ -49,3 +52,25 @@ def test_status_of_nonsense(tmp_path):
     text, found = status_lines(tmp_path, as_json=False)
     assert not found
     assert "is damaged" in text
+
+
+def test_it_is_told_where_the_output_cannot_take_it(tmp_path):
+    (tmp_path / "status.json").write_bytes(records.dump(beat(detail="d\xe9tail \u2026")))
+    command = [sys.executable, "-m", "outlast_agent", "status", "--root", str(tmp_path)]
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        command, capture_output=True, check=False, env={**os.environ, **ascii_only}
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"d?tail ?" in done.stdout
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        b"outlast-agent: the status cannot be written: No space left on device\n"
+    )
+    read, pipe = os.pipe()
+    os.close(read)
+    done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, check=False)
+    os.close(pipe)
+    assert (done.returncode, done.stderr) == (141, b"")
