@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 _NEEDED = {"typer", "rich", "click", "pydantic", "yaml", "pathspec", "obstore", "httpx"}
@@ -9,6 +10,9 @@ _NEEDED = {"typer", "rich", "click", "pydantic", "yaml", "pathspec", "obstore", 
 
 def main() -> None:
     """The console script."""
+    # Closed by whoever started it: then nobody wants to read.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
     try:
         from outlast_provisioning.cli.app import run  # noqa: PLC0415 - after the check
     except ModuleNotFoundError as error:

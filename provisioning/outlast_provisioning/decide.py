@@ -165,7 +165,11 @@ def _dead(launch: LaunchView, last: AttemptView | None, where: str) -> Close:
         return Close(launch.record, "never-claimed", told, "warning")
     if last.notice is not None:
         return Close(launch.record, "evicted", f"{where} was evicted, as its notice said")
-    return Close(launch.record, "lost", f"{where} is gone, without notice", "warning")
+    if launch.machine is not None and launch.machine.detail == EVICTED:
+        # The daemon had the notice, or might have had it, but could not write it down.
+        told = f"{where} was evicted; its notice, and what it did last, did not reach the store"
+        return Close(launch.record, "evicted", told, "warning")
+    return Close(launch.record, "lost", f"{where} is gone; no notice is in the store", "warning")
 
 
 def _stalled(

@@ -10,8 +10,10 @@ code  meaning
 3     the job failed (``submit --wait``, ``demo``: something differs)
 4     the job was cancelled (``submit --wait``)
 5     the job is held: it waits for ``outlast resume`` (``submit --wait``)
-6     the store or a provider does not answer now, or a record cannot be read: try again
+6     the store or a provider does not answer now, a record cannot be read, the output cannot be
+      written (a full disk): try again
 130   interrupted by Ctrl-C; a submitted job goes on where it runs, a controller replaces machines
+141   nobody reads the output any more, as after ``outlast logs JOB | head``
 ====  =========================================================================================
 """
 
@@ -25,3 +27,5 @@ JOB_CANCELLED = 4
 JOB_HELD = 5
 UNAVAILABLE = 6
 INTERRUPTED = 130
+NOBODY_READS = 141
+"""As a shell says it of a program that SIGPIPE ended."""

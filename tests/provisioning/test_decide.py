@@ -137,6 +137,20 @@ def test_a_machine_evicted_while_it_stood_by_is_told_as_evicted() -> None:
         assert close.reason == reason
 
 
+def test_an_eviction_whose_notice_the_store_did_not_take_is_told_as_that() -> None:
+    gone = launch(1, "gone")
+    assert gone.machine is not None
+    evicted = replace(gone, machine=replace(gone.machine, detail="evicted"))
+    for view, reason, said in (
+        (evicted, "evicted", "did not reach the store"),
+        (gone, "lost", "no notice is in the store"),
+    ):
+        found = decide(world(view, attempts=(attempt(1, 1),)))
+        (close,) = [each for each in found if isinstance(each, Close)]
+        assert close.reason == reason
+        assert said in close.text
+
+
 def test_a_machine_that_is_not_listed_is_not_yet_gone() -> None:
     assert decide(world(launch(1, None), attempts=(attempt(1, 1),))) == ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -26,6 +27,12 @@ from outlast_agent.stores.base import (
 )
 from outlast_provisioning import exits, reading
 from outlast_provisioning.cli.place import InputError, open_existing, read_place
+from outlast_provisioning.cli.streams import (
+    abandon,
+    is_of_output,
+    take_any_text,
+    write_bytes,
+)
 from outlast_provisioning.cli.submitting import RECENT, no_controller, submit_file, validate_file
 from outlast_provisioning.cli.terminal import complain, now, out, print_json, say, tell
 from outlast_provisioning.cli.views import event_table, job_table, status_panel, watched
@@ -52,7 +59,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Training that outlasts its machines. Exit codes: 0 done, 2 bad input, 3 job failed, "
-    "4 cancelled, 5 held, 6 store or provider cannot be used now, 130 interrupted.",
+    "4 cancelled, 5 held, 6 store, provider or output cannot be used now, 130 interrupted.",
 )
 
 
@@ -174,7 +181,7 @@ def logs(
             elif sys.stdout.isatty():
                 typer.echo(visible_log(chunk.text), nl=False)
             else:
-                typer.echo(chunk.data, nl=False)  # as it was written, byte for byte
+                write_bytes(chunk.data)  # as the program wrote it
         sys.stdout.flush()
         if not follow or over:
             return exits.OK
@@ -290,9 +297,30 @@ def _must_exist(store: Store, job: str) -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line; its exit code."""
+    take_any_text()
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `outlast logs j | head`: whoever reads has enough
+        code = exits.NOBODY_READS
+    except OSError as error:
+        if not is_of_output(error):
+            raise
+        with contextlib.suppress(OSError):  # it may be stderr
+            complain(f"outlast: the output cannot be written: {error.strerror}")
+        code = exits.UNAVAILABLE
+    else:
+        return code
+    abandon()
+    return code
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         app(arguments, prog_name="outlast")
     except SystemExit as left:
+        if isinstance(left.__context__, BrokenPipeError):  # typer and rich make a 1 of it
+            raise left.__context__ from None
         return left.code if isinstance(left.code, int) else exits.OK
     except BadJobError as error:
         for line in error.lines:
