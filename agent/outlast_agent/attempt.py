@@ -20,7 +20,7 @@ from outlast_agent import budget
 from outlast_agent.context import Context
 from outlast_agent.control import Control, Said
 from outlast_agent.folders import AttemptFolders, remove_tree
-from outlast_agent.logs import LogShipper
+from outlast_agent.logs import LogShipper, bound
 from outlast_agent.runtimes.base import Exit, Running, TryAgainError, Work
 from outlast_agent.spec import CheckpointSpec
 from outlast_agent.sync.restore import Downloader
@@ -50,6 +50,7 @@ class Attempt:
         self._shipper: LogShipper | None = None
         self._observer: Observer | None = None  # type: ignore[valid-type]
         self._warned = False
+        self._unbounded = False
 
     # Towards training ---------------------------------------------------------------------------
 
@@ -176,6 +177,7 @@ class Attempt:
         running, board = self._running, self._context.board
         assert running is not None
         while not self._context.stop.is_set():
+            self._bound_log()
             try:
                 ended = self._context.runtime.wait(running, 1.0)
             except TryAgainError as error:
@@ -184,8 +186,18 @@ class Attempt:
                 continue
             board.put("runtime", None)
             if ended is not None:
+                self._bound_log()
                 on_exit(ended)
                 return
+
+    def _bound_log(self) -> None:
+        try:
+            bound(self.folders.log)
+        except OSError as error:
+            if not self._unbounded:
+                self._unbounded = True
+                text = f"the log on the machine cannot be kept short ({error}): print less"
+                self._teller.tell("log-unbounded", text, level="warning", attempt=self.number)
 
     # While it trains ----------------------------------------------------------------------------
 
@@ -231,14 +243,24 @@ class Attempt:
     # Its end ------------------------------------------------------------------------------------
 
     def close(self, *, logs_within: float) -> None:
-        """Nothing is uploaded after this."""
+        """Nothing is uploaded after this but the rest of a log that was late."""
         if self._observer is not None:
             self._observer.stop()
             self._observer = None
         if self.uploader is not None:
             self.uploader.close()
         if self._shipper is not None:
-            self._shipper.close(logs_within)
+            self._shipper.finish(logs_within)
+
+    def close_log(self, *, within: float) -> str | None:
+        """Give a late log ``within`` more seconds; what is lost of it, in words."""
+        if self._shipper is None:
+            return None
+        whole = self._shipper.finish(within)
+        self._shipper.close()
+        if whole or not (lost := self._shipper.missing):
+            return None
+        return f"the last {lost:,} bytes of its log are lost: the store did not take them in time"
 
     def forget(self) -> None:
         """Remove what the runtime keeps of it. Raises TryAgainError."""

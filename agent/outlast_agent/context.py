@@ -32,9 +32,13 @@ class Context:
     stop: threading.Event = field(default_factory=threading.Event)
     """Set when the daemon ends: whatever waits breaks off."""
 
+    hurry: threading.Event = field(default_factory=threading.Event)
+    """Set once there was a notice: what waits for the store looks again soon."""
+
     def surely(self, part: str, stop: threading.Event | None = None) -> Surely:
         """A retrying caller for ``part``, broken off by ``stop`` (the daemon's end)."""
-        return Surely(self.board, self.journal, part, self.stop if stop is None else stop)
+        stop = self.stop if stop is None else stop
+        return Surely(self.board, self.journal, part, stop, self.hurry)
 
     def thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
         """Start ``work`` in a thread whose failure ends the daemon."""

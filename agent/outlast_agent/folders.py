@@ -9,7 +9,7 @@
                       attempts/<a>/scratch/      the command writes here: hostile
                                    outputs/      here
                                    control/      and here
-                                   work.log      what it printed
+                                   work.log      what it printed, log-shipped.json: up to where
                                    state/        the runtime's own
                                    parent  started  notes-told   the daemon's own
 

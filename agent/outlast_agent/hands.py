@@ -30,6 +30,8 @@ START_DELAY = 2.0
 START_TRIES = 10
 LAST_LOGS = 30.0
 LAST_LOGS_UNDER_NOTICE = 2.0
+LAST_EVENTS = 2.0
+"""Seconds for what is to be told of an end, before the cloud may have the machine."""
 
 Post = Callable[[events.Event], None]
 
@@ -261,6 +263,7 @@ class Hands:
             step=None if progress is None else progress.step,
         )
         surely = self._context.surely("notice")
+        self._context.hurry.set()
 
         def publish() -> None:
             with suppress(StoppedError):
@@ -323,6 +326,10 @@ class Hands:
             record(self._context, attempt, ending, self.teller)
         except StoppedError:
             return
+        # The store takes what it is given: it may have refused the log before.
+        if (lost := attempt.close_log(within=LAST_LOGS_UNDER_NOTICE)) is not None:
+            self.teller.tell("log-cut", lost, level="warning", attempt=attempt.number)
+        self.teller.flush(LAST_EVENTS)
         with suppress(TryAgainError):  # what is left of it, the next daemon removes
             attempt.forget()
         self._post(events.Recorded(time.monotonic()))

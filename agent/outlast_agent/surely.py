@@ -6,6 +6,7 @@ board, and goes on when the store does: a store that is down for an hour must no
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from threading import Event
 from typing import TypeVar
@@ -25,6 +26,8 @@ T = TypeVar("T")
 FIRST_DELAY = 0.2
 LAST_DELAY = 15.0
 """Seconds between two tries: doubled from the first to the last."""
+HURRIED_DELAY = 0.5
+"""Under a notice, also where a longer wait has begun: few seconds are left."""
 
 
 class StoppedError(Exception):
@@ -34,12 +37,15 @@ class StoppedError(Exception):
 class Surely:
     """Tries for one part of the daemon, named ``part`` on the board and in the journal."""
 
-    def __init__(self, board: Board, journal: Journal, part: str, stop: Event) -> None:
-        """``stop`` breaks every wait off."""
+    def __init__(
+        self, board: Board, journal: Journal, part: str, stop: Event, hurry: Event | None = None
+    ) -> None:
+        """``stop`` breaks every wait off, ``hurry`` makes them short."""
         self._board = board
         self._journal = journal
         self._part = part
         self._stop = stop
+        self._hurry = Event() if hurry is None else hurry
 
     def do(self, call: Callable[[], T]) -> T:
         """What ``call`` returns, once it does. Raises StoppedError, and NotFoundError and
@@ -58,7 +64,7 @@ class Surely:
                 # the machine works on with what it has.
                 if self._board.put(self._part, str(error)):
                     self._journal.warning(f"{self._part} waits for the store", error=str(error))
-                if self._stop.wait(delay):
+                if self._rest(delay):
                     raise StoppedError(self._part) from error
                 delay = min(2 * delay, LAST_DELAY)
             else:
@@ -73,6 +79,16 @@ class Surely:
         except AlreadyExistsError:
             return self.do(lambda: store.read(key)) == data
         return True
+
+    def _rest(self, seconds: float) -> bool:
+        """Whether it was broken off from outside."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if self._stop.wait(min(left, HURRIED_DELAY)):
+                return True
+            if self._hurry.is_set():
+                return False
+        return False
 
     def _clear(self) -> None:
         if self._board.put(self._part, None):

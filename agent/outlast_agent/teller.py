@@ -29,7 +29,9 @@ class Teller:
         self._job, self._launch = context.spec.job, context.spec.launch
         self._stop = threading.Event()
         self._surely = context.surely("events", self._stop)
-        self._waiting: queue.Queue[tuple[str, bytes] | None] = queue.Queue(MAX_WAITING)
+        self._waiting: queue.Queue[tuple[str, bytes] | threading.Event | None]
+        self._waiting = queue.Queue(MAX_WAITING)
+        self._dropped = 0
         self._thread = context.thread("events", self._run)
 
     def tell(
@@ -43,6 +45,24 @@ class Teller:
         data: Mapping[str, Any] | None = None,
     ) -> None:
         """One event. Never waits."""
+        item = self._record(kind, text, level, source=source, attempt=attempt, data=data)
+        try:
+            self._waiting.put_nowait(item)
+        except queue.Full:
+            self._dropped += 1
+            self._journal.warning("an event is dropped: the store has been away too long")
+
+    def _record(
+        self,
+        kind: str,
+        text: str,
+        level: Level,
+        *,
+        source: str = "daemon",
+        attempt: int | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> tuple[str, bytes]:
+        """Into the journal; its key and what to write there."""
         event = records.Event(
             at=stamp(),
             source=source,
@@ -60,10 +80,16 @@ class Teller:
         }[level]
         log(text, kind=kind, attempt=attempt, **({"data": event.data} if event.data else {}))
         key = layout.event(self._job, time.time_ns() // 1000, secrets.token_hex(4))
+        return key, records.dump(event)
+
+    def flush(self, within: float) -> None:
+        """Wait until all that was told is in the store, for at most ``within`` seconds."""
+        reached = threading.Event()
         try:
-            self._waiting.put_nowait((key, records.dump(event)))
+            self._waiting.put_nowait(reached)
         except queue.Full:
-            self._journal.warning("an event is dropped: the store has been away too long")
+            return
+        reached.wait(within)
 
     def close(self, timeout: float) -> None:
         """Write what waits and stop; after ``timeout`` seconds leave a request that hangs."""
@@ -77,7 +103,13 @@ class Teller:
     def _run(self) -> None:
         try:
             while (item := self._waiting.get()) is not None:
-                key, data = item
-                self._surely.create(self._store, key, data)
+                if isinstance(item, threading.Event):
+                    item.set()
+                    continue
+                self._surely.create(self._store, *item)
+                if dropped := self._dropped:
+                    self._dropped -= dropped
+                    text = f"{dropped} events are lost: the store was away, and too many waited"
+                    self._surely.create(self._store, *self._record("events-lost", text, "warning"))
         except StoppedError:
             return

@@ -53,6 +53,8 @@ TRAIN = """
         with log.open("a") as file:
             file.write(f"{step},{state.sum()!r}\\n")
         run.step_end(step)
+        if sys.argv[4:]:
+            print(sys.argv[4], step, flush=True)
         while step == hold and not run.stop_requested and not (outputs.parent / "go").exists():
             time.sleep(0.01)
         snapshot = Snapshot(step, {"step": step}, {"state": state.copy()})
@@ -276,8 +278,17 @@ def expected(steps: int = STEPS) -> tuple[bytes, bytes]:
     return state.tobytes(), "".join(lines).encode()
 
 
-def train(world: Cluster, steps: int = STEPS, pause: float = 0.02, hold: int = 0) -> list[str]:
-    return [sys.executable, world.script(TRAIN), str(steps), str(pause), str(hold)]
+def train(
+    world: Cluster, steps: int = STEPS, pause: float = 0.02, hold: int = 0, said: str = ""
+) -> list[str]:
+    return [
+        sys.executable,
+        world.script(TRAIN),
+        str(steps),
+        str(pause),
+        str(hold),
+        *([said] if said else []),
+    ]
 
 
 def assert_finished(world: Cluster, attempt: int, *, signalled: bool = True) -> None:

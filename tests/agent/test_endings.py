@@ -138,6 +138,29 @@ def test_a_disk_that_takes_nothing_stops_neither_training_nor_the_daemon(world):
     assert vm.daemon.poll() is None
 
 
+def test_a_store_that_takes_no_writes_at_an_eviction_loses_nothing_if_it_takes_them_in_time(world):
+    vm = world.launch(1, train(world, pause=0.05, hold=30, said="step"))
+    until(lambda: vm.step() > 5)
+    writes = world.store.root / ".tmp"
+    away = writes.rename(world.store.root / "away")
+    writes.touch()  # not the folder that every write needs
+    at = vm.step()
+    until(lambda: vm.step() > at + 10)
+    event = vm.metadata.evict(40)
+    until((vm.root / f"jobs/{JOB}/attempts/000001/control/end.json").exists)
+    assert not world.has(layout.attempt_notice(JOB, 1))
+    assert vm.metadata.acknowledged == []
+    writes.unlink()
+    away.rename(writes)
+    until(lambda: vm.metadata.acknowledged == [event])
+    vm.power_cut()
+    assert world.has(layout.attempt_notice(JOB, 1))
+    end = world.end(1)
+    assert (end.outcome, end.step) == ("yielded", end.durable_step)
+    assert f"step {end.step}\n" in world.log(1)
+    assert {"notice", "durable", "yielded"} <= set(world.kinds())
+
+
 def test_outputs_that_a_store_cannot_hold_as_they_are_are_told(world):
     script = world.script("""
         import os

@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from agent.scratch_kit import Slow
+from outlast_agent import surely as waiting
 from outlast_agent.board import Board
 from outlast_agent.journal import open_journal
 from outlast_agent.stores.base import AlreadyExistsError, RefusedError, UnavailableError
@@ -64,3 +65,17 @@ def test_a_wait_is_broken_off(store):
     threading.Timer(0.2, stop.set).start()
     with pytest.raises(StoppedError):
         surely.create(slow, "a", b"b")
+
+
+def test_a_notice_makes_a_long_wait_short(monkeypatch):
+    monkeypatch.setattr(waiting, "FIRST_DELAY", 600.0)
+    hurry, tries = threading.Event(), []
+
+    def call():
+        tries.append(1)
+        if len(tries) == 1:
+            raise UnavailableError("full")
+        return "done"
+
+    threading.Timer(0.2, hurry.set).start()
+    assert Surely(Board(), open_journal(), "notice", threading.Event(), hurry).do(call) == "done"
