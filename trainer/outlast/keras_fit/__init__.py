@@ -7,6 +7,7 @@
 ``feed``         the position in the training data, whatever they are (``data_*``)
 ``capture``      variables of model and optimizers
 ``callbacks_state``, ``attributes``, ``randomness``   the rest of the state
+``outside``      what callbacks write to that is not theirs (found by ``script_names``)
 ``telling``      what is told before the first step
 ``epochs``       the fallback for versions of Keras that were not tested: epoch boundaries
 """

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from outlast.keras_fit import attributes
+from outlast.keras_fit.outside import Outside
 
 _NEVER = ("model", "_model", "params", "validation_data")
 _OF_KIND = {
@@ -38,12 +39,15 @@ class Baselines:
         self._baselines = [
             attributes.Baseline(each, without=_without(each)) for each in self._callbacks
         ]
+        self._outside = [Outside(each) for each in self._callbacks]
 
     def capture(self) -> list[dict[str, Any]]:
         """One plain record for each callback that has a state, in their order."""
         return [
-            _capture(each, baseline)
-            for each, baseline in zip(self._callbacks, self._baselines, strict=True)
+            {**_capture(each, baseline), "outside": outside.changed()}
+            for each, baseline, outside in zip(
+                self._callbacks, self._baselines, self._outside, strict=True
+            )
         ]
 
 
@@ -56,6 +60,7 @@ def restore(callbacks: Iterable[Any], records: list[dict[str, Any]]) -> list[str
     for callback, record in pairs:
         if "append" in record:
             callback.append = record["append"]
+        Outside(callback).restore(record.get("outside", {}))
         if record["own"] is not None:
             callback.set_state(record["own"])
             continue

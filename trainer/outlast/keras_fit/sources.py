@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from outlast.keras_fit import data_order, randomness
+from outlast.keras_fit import data_order, outside, randomness
 from outlast.keras_fit.data import Data
 from outlast.keras_fit.data_python import Batches, Generator
 from outlast.keras_fit.data_tensors import Arrays, Distributed, Pipeline, Replayed
@@ -74,7 +75,7 @@ def _source_of(call: FitCall, position: dict[str, Any] | None) -> Source:
                 return Source(Arrays(adapter, strategy), [])
             return Source(Replayed(dataset), [])
         case "PyDatasetAdapter" if strategy is None:
-            return Source(Batches(adapter, dataset), [])
+            return Source(Batches(adapter, dataset), list(_drawing(adapter.py_dataset)))
         case "TFDatasetAdapter" if type(dataset).__name__.startswith("Distributed"):
             if not hasattr(adapter._dataset, "element_spec"):
                 return Source(Replayed(dataset), [])
@@ -102,6 +103,17 @@ def pipeline(dataset: Any, *, drains: bool) -> Source:
     endless = () if drains else tuple(s.dataset for s in shuffles if s.when == "repeated")
     data = Pipeline(dataset, draws=draws, can_draw=seeded)
     return Source(data, _open(findings, solved), endless)
+
+
+def _drawing(items: Any) -> Iterator[Finding]:
+    names = outside.generators(items)
+    if names:
+        text = (
+            f"{type(items).__name__} draws from {', '.join(names)}, a random generator of the "
+            "script whose state is not saved: after a resume its items are others; keep it in an "
+            "attribute of the PyDataset"
+        )
+        yield Finding("data-random", False, text)
 
 
 def _open(findings: list[Finding], solved: set[str]) -> list[Finding]:

@@ -34,12 +34,27 @@ def before_first_step(
             "resume; keep plain data or arrays in attributes, or give it get_state() and "
             "set_state(state).",
         )
-    for kind, names in outside.written_outside(callbacks):
+    for kind, names in outside.lost(callbacks):
         run.note(
             "warning",
             "callback-outside",
-            f"{kind} writes to {', '.join(names[:5])}, which is not saved: it begins anew after a "
-            "resume; keep it in attributes of a callback.",
+            f"{kind} writes to {', '.join(names[:5])}, which cannot be saved: it begins anew after "
+            "a resume; keep plain data or arrays in attributes of the callback.",
+        )
+    for kind, name in outside.reshuffled(callbacks):
+        run.note(
+            "warning",
+            "callback-data",
+            f"{kind} has the dataset {name}, which shuffles anew whenever it is read: if it reads "
+            "it, then after a resume in another order; give it one without shuffle, or with "
+            "reshuffle_each_iteration=False.",
+        )
+    for kind, file in outside.emptied(callbacks):
+        run.note(
+            "warning",
+            "callback-file",
+            f"{kind} writes to {file}, which the script opens anew: a resume begins it again; open "
+            "it with mode 'a', below the outputs folder, whose files belong to the checkpoint.",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import time
@@ -312,10 +313,31 @@ def user_callback(resume: Resume) -> Trained:
 
 
 def lambda_callback(resume: Resume) -> Trained:
+    """What a callback keeps in names, lists, dicts and a generator of the script."""
     keras.utils.set_random_seed(7)
     seen: list[int] = []
-    told = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(epoch))
-    return _fit(compiled(), resume, told)
+    by_epoch: dict[str, list[float]] = {}
+    draw = np.random.default_rng(5)
+    batches, best = 0, math.inf
+
+    def count(batch: int, logs: Any) -> None:
+        nonlocal batches
+        batches += 1
+
+    def note(epoch: int, logs: Any) -> None:
+        nonlocal best
+        best = min(best, logs["loss"])
+        for name, value in logs.items():
+            by_epoch.setdefault(name, []).append(value * draw.normal())
+
+    told = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: seen.append(epoch),
+        on_train_batch_end=count,
+        on_epoch_end=note,
+    )
+    trained = _fit(compiled(), resume, told)
+    trained.more = {"seen": seen, "by_epoch": by_epoch, "batches": batches, "best": best}
+    return trained
 
 
 def ends_by_itself(resume: Resume) -> Trained:
