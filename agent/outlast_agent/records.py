@@ -11,6 +11,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from outlast_agent.layout import JOBS
+
 VERSION = 1
 
 R = TypeVar("R", bound="Record")
@@ -226,8 +228,11 @@ def load(kind: type[R], data: bytes, *, key: str) -> R:
         record = kind.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "it"
-        raise RecordError(f"{key} is damaged: {where}: {first['msg']}") from error
+        where = ".".join(str(part) for part in first["loc"])
+        what = f"{where}: {first['msg']}" if where else "it is not a whole JSON object"
+        mend = ": put a whole copy of it back, or submit the job under another name"
+        told = f"{key} is damaged: {what}{mend if key.startswith(JOBS) else ''}"
+        raise RecordError(told) from error
     if record.version > VERSION:
         raise RecordError(
             f"{key} has version {record.version}, this Outlast reads up to {VERSION}: "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,14 @@ from outlast_provisioning.jobfile import VERSION, JobFile
 MAX_BYTES = 1 << 20
 _MAX_NODES = 20_000
 _MAX_DEPTH = 20
+_MAX_SHOWN = 40
+_MAX_BITS = 128
+_KINDS = {
+    "tag:yaml.org,2002:int": "a number",
+    "tag:yaml.org,2002:float": "a number",
+    "tag:yaml.org,2002:timestamp": "a date",
+}
+_UNREADABLE = object()
 
 
 class BadJobError(Exception):
@@ -84,7 +93,7 @@ def parse_job(text: bytes, *, file: str) -> tuple[JobFile, Places]:
         newer = f"version {version} is newer than this Outlast reads ({VERSION}): update outlast"
         raise places.error([Complaint(("version",), newer)])
     try:
-        return JobFile.model_validate_json(json.dumps(data, default=str)), places
+        return JobFile.model_validate_json(json.dumps(data)), places
     except ValidationError as error:
         raise places.error(complaints_of(error)) from error
 
@@ -103,12 +112,19 @@ class _Plain:
         self._lines.setdefault(path, node.start_mark.line + 1)
         value: dict[str, Any] = {}
         for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                place = (*path, "?")
+                self._lines[place] = key_node.start_mark.line + 1
+                told = "a list or a group cannot be a name: write `name: value`"
+                self._complaints.append(Complaint(place, told))
+                continue
             key = str(key_node.value)
             if key == "<<":
                 self._complaints.append(Complaint((*path, key), "merge keys are not read here"))
                 continue
             place = (*path, key)
             self._lines[place] = key_node.start_mark.line + 1
+            self._check_text(key, place)
             if key in value:
                 self._complaints.append(Complaint((*path, key), "given twice: remove one"))
             value[key] = self._any(value_node, (*path, key))
@@ -126,11 +142,33 @@ class _Plain:
         self._lines.setdefault(path, line)
         if isinstance(node, yaml.SequenceNode):
             return [self._any(item, (*path, index)) for index, item in enumerate(node.value)]
+        return self._scalar(node, path)
+
+    def _scalar(self, node: yaml.Node, path: Path_) -> Any:
+        written = node.value if len(node.value) <= _MAX_SHOWN else f"{node.value[:_MAX_SHOWN]}..."
         try:
-            return self._constructor.construct_object(node, deep=True)
+            value = self._constructor.construct_object(node, deep=True)
         except (yaml.YAMLError, ValueError):
-            self._complaints.append(Complaint(path, f"{node.value!r:.50} cannot be read"))
-            return None
+            value = b"" if node.tag not in _KINDS else _UNREADABLE
+        if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+            value = _UNREADABLE
+        if value is _UNREADABLE:
+            told = f"{written} cannot be read as {_KINDS[node.tag]}: if it is text, quote it"
+            self._complaints.append(Complaint(path, told))
+        elif isinstance(value, bytes):
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+            self._complaints.append(Complaint(path, f"{tag} is not read here: write plain text"))
+        elif isinstance(value, date):
+            return node.value  # as it was written
+        elif isinstance(value, str):
+            self._check_text(value, path)
+        return value
+
+    def _check_text(self, text: str, path: Path_) -> None:
+        half = next((letter for letter in text if "\ud800" <= letter <= "\udfff"), None)
+        if half is not None:
+            told = f"\\u{ord(half):x} is half of a character: write the character itself"
+            self._complaints.append(Complaint(path, told))
 
 
 def read_job_file(path: Path) -> tuple[JobFile, Places]:

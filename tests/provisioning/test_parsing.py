@@ -104,11 +104,23 @@ def changed(old: str, new: str) -> str:
         (changed("name: digits", "name: digits\nname: other"), "3: name: given twice: remove one"),
         (changed("  - {provider: local, grace: 10s}", "  local"), "9: pools: must be a list: [{provider: local}]"),
         (changed("[python, train.py, --epochs, \"70\"]", "[]"), "4: command: must not be empty"),
+        (changed('"2"', '"\\ud83d\\ude00"'), "5: env.TF_CPP_MIN_LOG_LEVEL: \\ud83d is half of a character: write the character itself"),
+        (changed("TF_CPP_MIN_LOG_LEVEL", '"\\ud800"'), "5: env.\ud800: \\ud800 is half of a character: write the character itself"),
+        (changed("retries:", "? [a, b]\n: 1\nretries:"), "12: ?: a list or a group cannot be a name: write `name: value`"),
+        (changed('"2"', "1" * 5000), f"5: env.TF_CPP_MIN_LOG_LEVEL: {'1' * 40}... cannot be read as a number: if it is text, quote it"),
+        (changed("cpus: 4", "cpus: 0x" + "f" * 5000), f"8: resources.cpus: 0x{'f' * 38}... cannot be read as a number: if it is text, quote it"),
+        (changed('"2"', "2026-13-41"), "5: env.TF_CPP_MIN_LOG_LEVEL: 2026-13-41 cannot be read as a date: if it is text, quote it"),
+        (changed('"2"', "!!binary aGk="), "5: env.TF_CPP_MIN_LOG_LEVEL: !!binary is not read here: write plain text"),
         (changed("{TF_CPP_MIN_LOG_LEVEL: \"2\"}", "{OUTLAST_JOB: \"2\"}"), "5: env: OUTLAST_JOB is set by Outlast: choose another name"),
     ],
 )  # fmt: skip
 def test_one_fault_is_one_line_that_says_what_to_do(text: str, line: str) -> None:
     assert complaints(text) == [f"job.yaml:{line}"]
+
+
+def test_a_date_is_the_text_that_was_written() -> None:
+    job, _ = parse_job(changed('"2"', "2026-11-21t21:59:43.10-05:00").encode(), file="job.yaml")
+    assert job.env["TF_CPP_MIN_LOG_LEVEL"] == "2026-11-21t21:59:43.10-05:00"
 
 
 def _places() -> Iterator[tuple[str, ...]]:

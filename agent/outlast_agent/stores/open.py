@@ -13,13 +13,28 @@ FORMS = "file:///folder, s3://bucket/prefix, az://account/container/prefix or gs
 
 
 def split_url(url: str) -> SplitResult:
-    """The parts of ``url``. Raises RefusedError for what cannot be taken apart, or holds a NUL."""
+    """The parts of ``url``.
+
+    Raises RefusedError for what cannot be taken apart, is no text, or holds a NUL, credentials,
+    a query or a fragment.
+    """
     try:
         parts = urlsplit(url)
     except ValueError as error:  # brackets that hold no IPv6 address
         raise RefusedError(f"{url!r:.100} is not the URL of a store: write {FORMS}") from error
     if "\0" in unquote(url):
         raise RefusedError(f"{url!r:.100} holds a NUL character: correct the URL of the store")
+    where = f"{parts.scheme}://{parts.hostname or ''}{parts.path}".removeprefix("://")
+    if any("\ud800" <= letter <= "\udfff" for letter in url):
+        raise RefusedError(f"{where:.100} is no text: give a store whose name is UTF-8")
+    if parts.scheme == "file" and (parts.query or parts.fragment):
+        told = "must end before ? or #; in the name of a folder they are written %3F and %23"
+        raise RefusedError(f"{where:.100} {told}")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise RefusedError(
+            f"{where:.100} must hold no credentials, query or fragment: credentials come from the "
+            "environment or the machine's identity"
+        )
     return parts
 
 
@@ -29,11 +44,6 @@ def open_store(url: str) -> Store:
     Raises RefusedError for a URL that is none of the forms above, or that holds credentials.
     """
     parts = split_url(url)
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise RefusedError(
-            f"the URL of the store on {parts.hostname} must hold no credentials, query or "
-            "fragment: credentials come from the environment or the machine's identity"
-        )
     if parts.scheme == "file":
         return _open_folder(url)
     if parts.scheme in OBJECT_SCHEMES:

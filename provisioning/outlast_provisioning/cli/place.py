@@ -35,7 +35,7 @@ class Place:
     def store_of(self, job: str) -> Store:
         """The store of ``job``. Raises InputError if nobody knows, StoreError."""
         if not is_job_name(job):
-            raise InputError(f"{job!r:.100} is not the name of a job: `outlast ls` shows them")
+            raise InputError(f"'{job:.100}' is not the name of a job: `outlast ls` shows them")
         url = self.store or self.registry.store_of(job)
         if url is None:
             raise InputError(f"job {job} was not submitted from here: give --store URL")

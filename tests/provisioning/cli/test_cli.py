@@ -206,6 +206,8 @@ def test_logs_followed_until_the_end(folder: Path, outlast: Outlast) -> None:
     [
         (["status", "nobody"], "job nobody was not submitted from here: give --store URL"),
         (["status", "No Name"], "is not the name of a job"),
+        (["status", os.fsdecode(b"\xff")], "outlast: '\\xff' is not the name of a job"),
+        (["ls", "--store", os.fsdecode(b"file:///\xff")], "file:///\\xff is no text"),
         (["ls"], "no job was submitted from here: give --store URL"),
         (["controller"], "no job was submitted from here: give --store URL"),
         (["ls", "--store", "ftp://x"], "is not the URL of a store"),
@@ -299,7 +301,10 @@ def test_one_look_at_a_store_that_fails_is_not_called_done(folder: Path, outlast
     outlast("submit", folder / "job.yaml")
     FileStore(folder / "store").put(layout.claim("digits", 1), b"{damaged")
     _, err = outlast("controller", "--once", code=exits.UNAVAILABLE)
-    assert "is damaged" in err
+    assert (
+        "jobs/digits/attempts/000001.json is damaged: it is not a whole JSON object: put a whole "
+        "copy of it back, or submit the job under another name\n"
+    ) in err
 
 
 @pytest.mark.parametrize(
@@ -378,6 +383,8 @@ BAD_URLS = [
     ("file://[x", "'file://[x' is not the URL of a store"),
     ("file://~nouser/x", "'file://~nouser/x' names the home of nobody"),
     ("file:///tmp/%00x", "holds a NUL character"),
+    ("s3://bucket/prefix?x=1", "s3://bucket/prefix must hold no credentials, query or fragment"),
+    ("file:///tmp/a#b", "file:///tmp/a must end before ? or #"),
     ("file:///" + "a" * 5000, "File name too long"),
 ]
 
