@@ -171,7 +171,11 @@ def last_events(store: Store, name: str, count: int) -> list[Event]:
 
 
 def for_status(events: Sequence[Event], count: int) -> list[Event]:
-    """The newest ``count`` events, and before them every warning that was given earlier."""
+    """The newest ``count`` events, and before them every warning that was given earlier.
+
+    A fault that a later event quotes (the daemon's, then the controller's) is shown once.
+    """
+    events = [one for n, one in enumerate(events) if not _quoted(one, events[n + 1 :])]
     told = {event.text for event in events[-count:]}
     earlier = []
     for event in events[:-count]:
@@ -179,6 +183,12 @@ def for_status(events: Sequence[Event], count: int) -> list[Event]:
             told.add(event.text)
             earlier.append(event)
     return [*earlier, *events[-count:]]
+
+
+def _quoted(event: Event, later: Sequence[Event]) -> bool:
+    return event.level != "info" and any(
+        event.text in one.text and event.text != one.text and one.level != "info" for one in later
+    )
 
 
 def _event(store: Store, key: str) -> Event:

@@ -190,6 +190,26 @@ def test_old_warnings_stay_in_sight() -> None:
     ]
 
 
+def test_a_fault_that_the_controller_quotes_is_shown_once() -> None:
+    fault = "input x: nothing is there"
+    told = [
+        event(1, "error", fault),
+        event(2),
+        event(3, "error", fault),
+        event(4, "warning", f"attempt 1 setup failed: {fault}; asked again in 1 min"),
+        event(5, text=f"{fault}: said in passing"),
+        event(6, "error", "input x: nothing"),
+    ]
+    assert [one.text for one in reading.for_status(told, 10)] == [
+        "event 2",
+        f"attempt 1 setup failed: {fault}; asked again in 1 min",
+        f"{fault}: said in passing",
+        "input x: nothing",
+    ]
+    only_in_passing = [event(1, "error", fault), event(2, text=f"{fault}!")]
+    assert reading.for_status(only_in_passing, 10) == only_in_passing
+
+
 def test_logs_in_pieces() -> None:
     store = submitted()
     store.create(layout.log(NAME, 1, 0), b"one\n")
