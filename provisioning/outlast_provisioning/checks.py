@@ -19,6 +19,7 @@ from outlast_agent.stores.open import split_url
 from outlast_provisioning.complaints import Complaint
 from outlast_provisioning.credentials import looks_secret, secret_value
 from outlast_provisioning.engine import engine_fault
+from outlast_provisioning.inputs import input_faults, scheme_of
 from outlast_provisioning.jobfile import JobFile
 from outlast_provisioning.parsing import read_job_file
 from outlast_provisioning.providers.table import PROVIDERS
@@ -85,8 +86,8 @@ def object_to(file: JobFile, code: Path | None, environ: Mapping[str, str]) -> l
         if kind is not None:
             told = f"looks like {kind}; {_NO_SECRETS}"
             complaints.append(Complaint(("command", index), told))
-    for index, one in enumerate(file.inputs):
-        faults = _input_faults(one.source, one.to)
+    for index in range(len(file.inputs)):
+        faults = input_faults(file, index)
         complaints += [Complaint(("inputs", index), text) for text in faults]
     for index, pool in enumerate(file.pools):
         if pool.provider not in PROVIDERS:
@@ -148,29 +149,11 @@ def search_path(environ: Mapping[str, str]) -> str:
     return os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", os.defpath)])
 
 
-def _input_faults(source: str, to: str) -> list[str]:
-    faults = []
-    if _scheme(source) not in _SCHEMES:
-        faults.append(f"from: {source!r:.100} is not a URL: write file://, s3://, az:// or gs://")
-    if secret_value(source) is not None:
-        faults.append("from: the URL holds a credential: the machine's own identity is used")
-    if not to.startswith("/") or ".." in Path(to).parts or to.rstrip("/") == "":
-        faults.append(f"to: {to!r:.100} must be a whole path below /, like /data")
-    return faults
-
-
-def _scheme(url: str) -> str:
-    try:
-        return urlsplit(url).scheme
-    except ValueError:  # brackets that hold no IPv6 address
-        return ""
-
-
 def _store_complaints(url: str | None, folder: Path) -> list[Complaint]:
     if url is None:
         told = "missing; write for example `store: file:///home/me/outlast`, or give --store"
         return [Complaint(("store",), told)]
-    if _scheme(url) not in _SCHEMES:
+    if scheme_of(url) not in _SCHEMES:
         return [Complaint(("store",), f"{url!r:.100} is not the URL of a store: {STORE_FORMS}")]
     if secret_value(url) is not None or "@" in urlsplit(url).netloc:
         told = "the URL holds a credential: take it out, credentials come from the environment"

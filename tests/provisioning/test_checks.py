@@ -72,6 +72,15 @@ def test_the_option_comes_before_the_file_and_the_environment_after(tmp_path: Pa
         ({"inputs": "[{from: /data, to: /data}]"}, "inputs[0]: from: '/data' is not a URL"),
         ({"inputs": "[{from: 's3://b/x', to: data}]"}, "inputs[0]: to: 'data' must be a whole path below /"),
         ({"inputs": "[{from: 's3://b/x', to: /a/../..}]"}, "inputs[0]: to: "),
+        ({"inputs": "[{from: 's3://b/x', to: /nowhere/a}, {from: 's3://b/y', to: /nowhere/a/}]"}, "inputs[1]: to: another input is put at '/nowhere/a/' already"),
+        ({"inputs": "[{from: 'file:///no/such.zip', to: /tmp/there}]"}, "inputs[0]: from: '/no/such.zip' is not on this machine: correct it, or put it there"),
+        ({"inputs": "[{from: 'file:///usr', to: /tmp/there}]"}, "inputs[0]: from: '/usr' is a folder: end its URL with /"),
+        ({"inputs": "[{from: 'file:///etc/passwd/', to: /tmp/there}]"}, "inputs[0]: from: '/etc/passwd' is no folder: leave out the / at its end"),
+        ({"inputs": "[{from: 'file://./cats.zip', to: /tmp/there}]"}, "inputs[0]: from: 'file://./cats.zip' must name a whole path"),
+        ({"inputs": "[{from: 'file:///', to: /tmp/there}]"}, "inputs[0]: from: 'file:///' names no file"),
+        ({"inputs": f"[{{from: 'file:///{'x' * 300}', to: /tmp/there}}]"}, "inputs[0]: from: "),
+        ({"inputs": "[{from: 's3://b/x', to: /etc/passwd}]"}, "inputs[0]: to: '/etc/passwd' is there already: without an image, choose a path"),
+        ({"inputs": "[{from: 's3://b/x', to: /etc/passwd/data}]"}, "inputs[0]: to: nothing can be put below '/etc/passwd': without an image"),
         ({"image": "a b"}, "image: an image's name has no spaces"),
     ],
 )  # fmt: skip
@@ -80,6 +89,17 @@ def test_what_cannot_work_is_told_in_one_line(
 ) -> None:
     lines = complaints(write(tmp_path, **fields))
     assert any(line.startswith(text) for line in lines), lines
+
+
+def test_inputs_that_are_there_and_links_of_an_earlier_machine_are_fine(tmp_path: Path) -> None:
+    (tmp_path / "my cats%20.zip").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "data").symlink_to(tmp_path / "home/local/m/disk/inputs/0")
+    sources = (f"file://{tmp_path}/my cats%20.zip", f"file://{tmp_path}/folder/", "s3://b/x")
+    targets = ("data", "new/cats", "other")
+    pairs = zip(sources, targets, strict=True)
+    inputs = ", ".join(f'{{from: "{one}", to: {tmp_path}/{to}}}' for one, to in pairs)
+    check_job_file(write(tmp_path, inputs=f"[{inputs}]"), store=None, environ=ENVIRON)
 
 
 def test_no_credential_is_repeated(tmp_path: Path) -> None:

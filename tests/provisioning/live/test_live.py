@@ -231,14 +231,20 @@ def test_ctrl_c_leaves_the_job_safe(place: Place) -> None:
     assert place.attempts() == [1]
 
 
-def test_an_input_that_is_not_there_is_told_and_ends_the_job(place: Place) -> None:
-    more = "inputs: [{from: file:///nowhere/cats.zip, to: /data}]\nretries: {failures: 0}\n"
+def test_an_input_that_went_after_the_submit_is_told_and_waited_for(place: Place) -> None:
+    gone = place.folder / "cats.zip"
+    gone.touch()
+    source = f"{{from: file://{gone}, to: {place.folder}/data}}"
+    more = f"inputs: [{source}]\nretries: {{failures: 0}}\n"
     place.submit(place.write(TRAIN, 10, 0.0, more=more))
-    with place.controller():
-        place.wait(place.result, "the result")
+    gone.unlink()
+    with place.controller() as said:
+        place.wait(lambda: any("cats.zip: fetch" in line for line in said), "word of the input")
         place.wait(lambda: nothing_is_left(place), "the machine to be deleted")
-    result = place.result()
-    assert result is not None
-    assert result.outcome == "failed"
-    assert "/nowhere/cats.zip" in result.message
+    assert (
+        "set-up of its last machine failed; asked again"
+        in reading.read_status(place.store, NAME).detail
+    )
+    assert len(machines_used(place)) == 1
+    assert place.result() is None
     assert place.steps() == []
