@@ -27,7 +27,7 @@ from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
 from docker.types import DeviceRequest, LogConfig, Mount
 
-from outlast_agent.runtimes import docker_errors, metadata_block
+from outlast_agent.runtimes import docker_errors, docker_log, metadata_block
 from outlast_agent.runtimes.base import (
     CannotStartError,
     Exit,
@@ -48,10 +48,6 @@ PULL_SECONDS = 300
 
 LOG_SECONDS = 10.0
 """For the rest of the log after the end."""
-
-# The log is read again from its start after a restart of the daemon, so it is kept whole, whatever
-# this machine's engine does by default.
-_WHOLE_LOG = {"max-size": "1000000m", "mode": "blocking"}
 
 # If the machine runs out of memory, the training goes first: the daemon has to tell of it.
 _OOM_SCORE = 500
@@ -251,7 +247,7 @@ def _options(work: Work) -> dict[str, Any]:
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
         "oom_score_adj": _OOM_SCORE,
-        "log_config": LogConfig(type=LogConfig.types.JSON, config=_WHOLE_LOG),
+        "log_config": LogConfig(type=LogConfig.types.JSON, config=docker_log.ENGINE_LOG),
         "detach": True,
     }
 

@@ -1,8 +1,9 @@
 """A container's output, appended to a file while it runs: every byte once.
 
-The engine keeps the whole output and gives it in the same order each time, so a follower that
-starts again passes over as many bytes as were written already. How long the file was before the
-container's first byte is remembered beside it.
+The engine keeps the newest of the output, far more than is asked for again, and gives it in the
+same order each time, so a follower that starts again passes over as many bytes as were written
+already. From where on it asks is remembered beside the file: a second by the engine's own stamps,
+and how long the file was before what was printed in it; at first, the container's first byte.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import requests
 from docker.errors import DockerException, NotFound
@@ -21,6 +23,16 @@ from outlast.durable import read_json, replace_json
 from outlast_agent.runtimes.docker_errors import one_line
 
 _PAUSE_SECONDS = 1.0
+
+_TO_SECOND = len("2026-11-21T09:20:35")
+
+ENGINE_LOG = {"max-size": "128m", "max-file": "3", "mode": "blocking"}
+"""What the engine keeps, with its own marks around each line: for a daemon that starts again."""
+MARK_BYTES = 16 << 20
+"""At most about so much is asked for again; the engine's marks may make six times of it."""
+RECENT_LINES = 20_000
+_LINE_BYTES = 16
+"""What each line counts beside its bytes: the engine keeps some 80 more with it."""
 
 
 class LogFollower:
@@ -38,8 +50,7 @@ class LogFollower:
     def begin(self) -> None:
         """Remember where this container's output begins. Before it is started. Raises OSError."""
         with self._log.open("ab") as file:
-            begun = {"container": self._container.id, "size": file.tell()}
-        replace_json(self._start_file, begun)
+            self._mark(file.tell(), 0)
 
     def start(self) -> None:
         """Follow until the output ends."""
@@ -62,12 +73,20 @@ class LogFollower:
         """Whether the output came to its end."""
         try:
             with self._log.open("ab", buffering=0) as file:
-                skip = max(0, os.fstat(file.fileno()).st_size - self._begin())
-                for chunk in self._chunks():
-                    fresh = chunk[skip:]
-                    skip = max(0, skip - len(chunk))
-                    if fresh:
-                        file.write(fresh)
+                written = os.fstat(file.fileno()).st_size
+                at, since = self._begin()
+                newest, passed = b"", 0
+                for line in once(self._lines(since)):
+                    stamp, _, data = line.partition(b" ")
+                    if stamp[:_TO_SECOND] > newest:
+                        newest = stamp[:_TO_SECOND]
+                        if passed > MARK_BYTES:
+                            self._mark(at, _seconds(newest))
+                            passed = 0
+                    if at + len(data) > written:
+                        file.write(data[max(0, written - at) :])
+                    at += len(data)
+                    passed += len(data) + _LINE_BYTES
             self._container.reload()
         except NotFound:
             return True
@@ -76,12 +95,48 @@ class LogFollower:
             return False
         return self._container.status in {"exited", "dead"}
 
-    def _chunks(self) -> Any:
-        return self._container.logs(stdout=True, stderr=True, stream=True, follow=True)
+    def _lines(self, since: int) -> Iterator[bytes]:
+        """What the engine has, line by line, each with a stamp before it."""
+        some = {"since": since} if since else {}
+        lines: Iterator[bytes] = self._container.logs(
+            stdout=True, stderr=True, stream=True, follow=True, timestamps=True, **some
+        )
+        return lines
 
-    def _begin(self) -> int:
+    def _mark(self, size: int, since: int) -> None:
+        """The file had ``size`` bytes before what was printed from this second on."""
+        value = {"container": self._container.id, "size": size, "since": since}
+        replace_json(self._start_file, value)
+
+    def _begin(self) -> tuple[int, int]:
+        """What was marked last."""
         try:
             begun = read_json(self._start_file)
         except (OSError, ValueError):
-            return 0
-        return int(begun["size"]) if begun["container"] == self._container.id else 0
+            return 0, 0
+        if begun["container"] != self._container.id:
+            return 0, 0
+        return int(begun["size"]), int(begun.get("since", 0))
+
+
+def once(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """``lines``, each with a stamp before it, without those that come again.
+
+    When the engine begins a new file (28.2 at least), it sends again what it has sent of it.
+    """
+    newest, recent = b"", dict[int, None]()
+    for line in lines:
+        stamp = line[: line.find(b" ")]
+        key = hash(line)
+        if stamp <= newest and key in recent:
+            continue
+        newest = max(newest, stamp)
+        recent[key] = None
+        if len(recent) > RECENT_LINES:
+            recent.pop(next(iter(recent)))
+        yield line
+
+
+def _seconds(stamp: bytes) -> int:
+    """Since 1970, of a stamp to the second."""
+    return int(datetime.fromisoformat(f"{stamp.decode()}+00:00").timestamp())

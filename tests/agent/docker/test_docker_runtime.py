@@ -213,8 +213,11 @@ STARTER = """
 import json, sys, time
 from pathlib import Path
 from outlast_agent.runtimes.base import Work
+from outlast_agent.runtimes import docker_log
 from outlast_agent.runtimes.docker import DockerRuntime
-paths, others = json.loads(sys.argv[1])
+paths, others, bounds = json.loads(sys.argv[1])
+docker_log.MARK_BYTES = bounds.pop("mark", docker_log.MARK_BYTES)
+docker_log.ENGINE_LOG.update(bounds)
 work = Work(**others, **{name: Path(path) for name, path in paths.items()}, env={})
 DockerRuntime().start(work)
 print("started", flush=True)
@@ -222,7 +225,7 @@ time.sleep(60)
 """
 
 
-def start_elsewhere(work: Work) -> subprocess.Popen[bytes]:
+def start_elsewhere(work: Work, **bounds: int | str) -> subprocess.Popen[bytes]:
     """Start ``work`` by another process, as a daemon that may be killed."""
     paths = ("scratch", "outputs", "control", "code", "log", "state")
     others = ("job", "machine", "launch", "attempt", "image", "command")
@@ -230,6 +233,7 @@ def start_elsewhere(work: Work) -> subprocess.Popen[bytes]:
         [
             {name: str(getattr(work, name)) for name in paths},
             {name: getattr(work, name) for name in others},
+            bounds,
         ]
     )
     process = subprocess.Popen([sys.executable, "-c", STARTER, told], stdout=subprocess.PIPE)
@@ -262,6 +266,35 @@ print("last")
     assert (first, last) == ("what an earlier attempt said", "last")
     # What went to the two outputs at the same moment may change places; nothing is lost.
     assert sorted(lines) == sorted(f"line {n}" for n in range(3000))
+
+
+def test_what_the_engine_has_dropped_of_a_long_log_is_not_asked_for_again(
+    runtime: DockerRuntime, work: Work
+) -> None:
+    script = """
+import os, time
+def say(begin, end):
+    for n in range(begin, end):
+        print("line", n, flush=n % 100 == 99)
+        if n % 100 == 99:
+            time.sleep(0.02)
+say(0, 20000)
+while not os.path.exists("/outlast/outputs/go"):
+    time.sleep(0.01)
+say(20000, 23000)
+"""
+    command = ("python3", "-c", script)
+    # One second's lines are some 430 KB there: enough stays, and much has gone.
+    bounds = {"max-size": "600k", "max-file": "2"}
+    daemon = start_elsewhere(replace(work, command=command), mark=2000, **bounds)
+    wait_for(lambda: work.log.read_bytes().endswith(b"line 19999\n"))
+    daemon.kill()
+    daemon.wait()
+    running = runtime.adopt(work)
+    assert running is not None
+    (work.outputs / "go").touch()
+    assert runtime.wait(running, 30) == Exit(0)
+    assert work.log.read_text().splitlines() == [f"line {n}" for n in range(23000)]
 
 
 def test_adopting_finds_what_has_ended(runtime: DockerRuntime, work: Work) -> None:
