@@ -21,7 +21,7 @@ from outlast_provisioning.credentials import looks_secret, secret_value
 from outlast_provisioning.engine import engine_fault
 from outlast_provisioning.inputs import input_faults, scheme_of
 from outlast_provisioning.jobfile import JobFile
-from outlast_provisioning.parsing import read_job_file
+from outlast_provisioning.parsing import STDIN, read_job_file
 from outlast_provisioning.providers.table import PROVIDERS
 
 STORE_FORMS = (
@@ -56,7 +56,7 @@ def check_job_file(path: Path, *, store: str | None, environ: Mapping[str, str])
     Raises BadJobError with one line for each thing that is wrong.
     """
     file, places = read_job_file(path)
-    folder = path.resolve().parent
+    folder = Path.cwd() if path == STDIN else path.resolve().parent
     code = None if file.code is None else (folder / file.code).resolve()
     chosen = store or file.store or environ.get("OUTLAST_STORE")
     complaints = [*object_to(file, code, environ), *_store_complaints(chosen, folder)]

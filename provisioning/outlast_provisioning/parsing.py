@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import stat
+import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from outlast_agent.stores.beneath import checked
 from outlast_provisioning.complaints import Complaint, Path_, complaints_of
 from outlast_provisioning.jobfile import VERSION, JobFile
 
+STDIN = Path("-")
+"""In place of a file: what is piped in. Its relative paths begin at the working folder."""
 MAX_BYTES = 1 << 20
 _MAX_NODES = 20_000
 _MAX_DEPTH = 20
@@ -172,12 +176,25 @@ class _Plain:
 
 
 def read_job_file(path: Path) -> tuple[JobFile, Places]:
-    """Read and check the file at ``path``. Raises BadJobError."""
+    """Read and check the file at ``path``; ``-`` is stdin. Raises BadJobError."""
+    name = "stdin" if path == STDIN else str(path)
     try:
-        # Without waiting: a pipe to which nobody writes would hold us for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with checked(descriptor, str(path)) as file:
-            text = file.read(MAX_BYTES + 1)
+        return parse_job(_stdin() if path == STDIN else _content(path), file=name)
     except OSError as error:
-        raise BadJobError([f"{path}: cannot be read: {error.strerror}"]) from error
-    return parse_job(text, file=str(path))
+        raise BadJobError([f"{name}: cannot be read: {error.strerror}"]) from error
+
+
+def _content(path: Path) -> bytes:
+    # Without waiting: a pipe to which nobody writes would hold us for ever.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise BadJobError([f"{path}: is a pipe: give `-` as the file, and the pipe as stdin"])
+    with checked(descriptor, str(path)) as file:
+        return file.read(MAX_BYTES + 1)
+
+
+def _stdin() -> bytes:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise BadJobError(["stdin: nothing is piped in: name a job file, or write `< job.yaml`"])
+    return sys.stdin.buffer.read(MAX_BYTES + 1)

@@ -84,7 +84,7 @@ StoreOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Name of the job.")]
-FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Job file (YAML).")]
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Job file (YAML); - is stdin.")]
 
 
 @app.command()

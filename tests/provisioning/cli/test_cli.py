@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -466,8 +467,29 @@ def test_a_key_of_a_job_file_does_not_steer_the_terminal(folder: Path, outlast: 
 
 def test_a_job_file_that_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
+    is_pipe = f"{tmp_path}/pipe: is a pipe: give `-` as the file, and the pipe as stdin\n"
     for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
         command = [sys.executable, "-m", "outlast_provisioning", "validate", str(path)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
         assert done.returncode == 2
-        assert done.stderr == f"{path}: cannot be read: not a regular file\n"
+        told = f"{path}: cannot be read: not a regular file\n"
+        assert done.stderr == (is_pipe if path.name == "pipe" else told)
+
+
+def test_a_job_file_that_is_piped_in(
+    folder: Path, outlast: Outlast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def piped(data: bytes) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+    monkeypatch.chdir(folder)
+    good = (folder / "job.yaml").read_bytes()
+    piped(good)
+    outlast("submit", "-")
+    assert FileStore(folder / "store").read(layout.job_file("digits"))
+    piped(good.replace(b"name: digits", b"name: Digits"))
+    assert "stdin:2: name: must be lower-case" in outlast("validate", "-", code=2)[1]
+    piped(b"#" * (2 << 20))
+    assert "longer than 1 MiB" in outlast("validate", "-", code=2)[1]
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)  # a test has no terminal
+    assert "stdin: nothing is piped in" in outlast("validate", "-", code=2)[1]
