@@ -20,7 +20,7 @@ from outlast_provisioning.providers.base import (
 )
 from outlast_provisioning.providers.local import LocalProvider
 from outlast_provisioning.providers.table import PROVIDERS
-from provisioning.providers.test_local import intend
+from provisioning.providers.local_kit import intend
 
 
 @pytest.fixture(params=sorted(PROVIDERS))

@@ -2,106 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import email.utils
-import fcntl
 import json
 import os
 import signal
-import socket
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
-from outlast_agent import layout
-from outlast_agent.records import Launch, dump
-from outlast_agent.spec import JobSpec
-from outlast_agent.stores.base import AlreadyExistsError
-from outlast_agent.stores.file import FileStore
 from outlast_provisioning.providers import local, local_vm, processes
-from outlast_provisioning.providers.base import EVICTED, Pool, Request, TryAgainError
+from outlast_provisioning.providers.base import EVICTED, TryAgainError
 from outlast_provisioning.providers.local import COMING_UP_SECONDS, LocalProvider
 from outlast_provisioning.providers.local_folder import MachineFolder
 from outlast_provisioning.providers.local_vm import MACHINE_VARIABLE
 from provisioning.live.jobs import NAME, Place
-
-QUERY = "/metadata/scheduledevents?api-version=2020-07-01"
-HEADERS = {"Metadata": "true"}
-
-
-@pytest.fixture
-def provider(tmp_path: Path) -> Iterator[LocalProvider]:
-    made = LocalProvider(tmp_path / "home")
-    yield made
-    for machine in made.list():
-        made.delete(machine.name)
-
-
-@pytest.fixture
-def no_daemon(tmp_path: Path) -> Iterator[None]:
-    """The machine's daemon, which would acknowledge a notice by itself, finds its root taken."""
-    disk = MachineFolder(tmp_path / "home" / "local" / "digits-1").disk
-    disk.mkdir(parents=True)
-    with (disk / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def intend(tmp_path: Path) -> None:
-    """Without an intent in the store the daemon ends its machine within a second, mid-test."""
-    record = Launch(
-        job="digits",
-        number=1,
-        provider="local",
-        pool={},
-        machine="digits-1",
-        nonce="n",
-        reason="first",
-    )
-    with contextlib.suppress(AlreadyExistsError):
-        FileStore(tmp_path / "store").create(layout.launch("digits", 1), dump(record))
-
-
-def ask(
-    provider: LocalProvider, tmp_path: Path, grace: float = 30.0, runtime: str = "process"
-) -> MachineFolder:
-    spec = JobSpec(
-        job="digits",
-        launch=1,
-        machine="digits-1",
-        store=f"file://{tmp_path / 'store'}",
-        runtime=runtime,  # type: ignore[arg-type]
-        image=None if runtime == "process" else "127.0.0.1:9/nobody/nothing:1",
-        command=("sleep", "1000"),
-    )
-    pool = Pool(provider="local", grace_seconds=grace)
-    intend(tmp_path)
-    provider.ask(Request("digits-1", pool, spec, 600))
-    return MachineFolder(tmp_path / "home" / "local" / "digits-1")
-
-
-def endpoint(folder: MachineFolder) -> str:
-    found = folder.supervised()
-    assert found is not None
-    return found.endpoint
-
-
-def events(url: str) -> list[dict[str, str]]:
-    answer = httpx.get(url + QUERY, headers=HEADERS, trust_env=False)
-    assert answer.status_code == 200
-    return list(answer.json()["Events"])
-
-
-def until(condition: object, seconds: float = 10.0) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+from provisioning.providers.local_kit import HEADERS, QUERY, ask, endpoint, events, until
 
 
 @pytest.mark.usefixtures("no_daemon")
@@ -280,66 +198,6 @@ def test_no_spec_holds_what_the_environment_does(provider: LocalProvider, tmp_pa
     for path in folder.path.rglob("*.json"):
         assert "very-secret" not in path.read_text()
     assert json.loads(folder.spec.read_text())["watcher"]["endpoint"] == endpoint(folder)
-
-
-@pytest.mark.needs("docker", "sklearn-image")
-def test_an_eviction_takes_the_containers_too(provider: LocalProvider, tmp_path: Path) -> None:
-    import docker
-
-    folder = ask(provider, tmp_path, runtime="docker")
-    with contextlib.closing(docker.from_env(timeout=60)) as client:
-        mine = {"label": "outlast.machine=digits-1"}
-        for labels in ({"outlast.machine": "digits-1"}, {"outlast.machine": "another"}):
-            client.containers.run(
-                "outlast-ci/sklearn", ["sleep", "600"], labels=labels, detach=True, init=True
-            )
-        other = client.containers.list(
-            ignore_removed=True, filters={"label": "outlast.machine=another"}
-        )
-        try:
-            assert len(client.containers.list(ignore_removed=True, filters=mine)) == 1
-            provider.evict("digits-1", notice=False)
-            until(lambda: provider.list()[0].state == "gone", 30)
-            assert client.containers.list(all=True, ignore_removed=True, filters=mine) == []
-            assert len(other) == 1
-            other[0].reload()
-            assert other[0].status == "running"
-        finally:
-            for container in other:
-                container.remove(force=True)
-    assert not folder.disk.exists()
-
-
-def test_where_no_engine_is_there_are_no_containers(
-    provider: LocalProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
-    ask(provider, tmp_path, runtime="docker")
-    provider.evict("digits-1", notice=False)
-    until(lambda: provider.list()[0].state == "gone")
-
-
-def test_while_the_engine_does_not_answer_a_machine_of_containers_is_not_gone(
-    provider: LocalProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/dead.sock")
-    with socket.socket(socket.AF_UNIX) as crashed:
-        crashed.bind(f"{tmp_path}/dead.sock")  # as an engine leaves it that was killed
-    folder = ask(provider, tmp_path, runtime="docker")
-    provider.evict("digits-1", notice=False)
-    until(lambda: "cannot be removed" in provider.list()[0].detail)
-    assert provider.list()[0].state == "stopping"
-    found = folder.supervised()
-    assert found is not None
-    os.kill(found.pid, signal.SIGKILL)
-    until(lambda: not processes.alive(found.supervisor))
-    (machine,) = provider.list()
-    assert machine.state == "stopping"
-    assert "cannot be removed" in machine.detail
-    request = json.loads(folder.request.read_text())
-    request["spec"]["runtime"] = "process"  # nothing of it runs in a container: let it go
-    folder.request.write_text(json.dumps(request))
-    assert provider.list()[0].state == "gone"
 
 
 def test_after_a_reboot_of_the_host_no_pid_is_believed(
