@@ -20,7 +20,7 @@ from outlast_agent.stores.probe import probe
 from outlast_provisioning.checks import Checked
 from outlast_provisioning.clock import stamp
 from outlast_provisioning.job import Job, differences
-from outlast_provisioning.packing import Packed, pack
+from outlast_provisioning.packing import Packed, PackError, pack
 
 
 class TakenError(Exception):
@@ -47,7 +47,13 @@ def submit(checked: Checked, store: Store) -> Submission:
         packed = None
         if checked.code is not None:
             others = [checked.path, *_folder_of(checked.store)]
-            packed = pack(checked.code, Path(temporary) / "code.tar", without=others)
+            try:
+                packed = pack(checked.code, Path(temporary) / "code.tar", without=others)
+            except OSError as error:
+                told = (
+                    f"packing the code in {temporary}: {error.strerror}: make room, or set TMPDIR"
+                )
+                raise PackError(told) from error
             with contextlib.suppress(AlreadyExistsError):
                 store.create(layout.code(name, packed.sha256), packed.path)
     job = Job(

@@ -8,8 +8,10 @@ import pytest
 from outlast_agent import layout
 from outlast_agent.records import Beat, dump, load
 from outlast_agent.stores.base import RefusedError
+from outlast_provisioning import submit as submit_module
 from outlast_provisioning.checks import Checked, check_job_file
 from outlast_provisioning.job import Job
+from outlast_provisioning.packing import PackError
 from outlast_provisioning.submit import TakenError, submit
 from provisioning.simulated import MemoryStore
 
@@ -115,3 +117,14 @@ def test_a_newer_job_is_not_judged(checked: Checked) -> None:
     store.put(layout.job_file("digits"), dump(job.model_copy(update={"version": 7})))
     with pytest.raises(ValueError, match="version 7"):
         submit(checked, store)
+
+
+def test_no_room_to_pack_is_told(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(submit_module, "pack", full)  # a test cannot fill a disk
+    store = MemoryStore()
+    with pytest.raises(PackError, match=r"packing the code in .*: No space left .*set TMPDIR"):
+        submit(checked, store)
+    assert not list(store.list("jobs/"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from datetime import datetime, timezone
@@ -22,9 +23,13 @@ def tell(text: str) -> None:
 
 
 def say(text: str, **facts: Any) -> None:
-    """One log line: when, a sentence, then key=value."""
+    """One log line: when, a sentence, then key=value.
+
+    A log on a full disk, or that nobody reads, does not end what it is the log of.
+    """
     shown = " ".join(f"{key}={value}" for key, value in facts.items() if value is not None)
-    complain(f"{now():%H:%M:%S} {text}" + (f"  {shown}" if shown else ""))
+    with contextlib.suppress(OSError):  # what happened to jobs is in their events, too
+        complain(f"{now():%H:%M:%S} {text}" + (f"  {shown}" if shown else ""))
 
 
 def complain(text: str) -> None:

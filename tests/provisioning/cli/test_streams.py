@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import subprocess
@@ -16,6 +17,7 @@ from outlast_agent.records import Result, dump
 from outlast_agent.stores.file import FileStore
 from outlast_provisioning import exits
 from outlast_provisioning.cli.streams import write_bytes
+from outlast_provisioning.cli.terminal import complain, say
 from outlast_provisioning.cli.visible import visible
 from provisioning.simulated import NAME, job
 
@@ -59,6 +61,16 @@ def test_a_full_disk_is_told_in_one_line(store: str, verb: str) -> None:
         done = outlast(verb, NAME, "--store", store, stdout=full.fileno())
     assert done.returncode == exits.UNAVAILABLE
     assert done.stderr == "outlast: the output cannot be written: No space left on device\n"
+
+
+def test_a_log_that_cannot_be_written_ends_no_controller(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("w", buffering=1) as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        with pytest.raises(OSError, match="No space left"):
+            complain("a fault of what was typed")
+        say("a machine was deleted", machine="m")
+        with contextlib.suppress(OSError):
+            full.close()
 
 
 class Short(io.RawIOBase):
