@@ -11,18 +11,18 @@ names for, and cannot leave out what is there already.
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import xxhash
 
 from outlast import tensors
+from outlast.blocks import BlockFile, Blocks
 from outlast.durable import fsync_folder, make_folder
 from outlast.manifest import Array, ObjectRef, OutputFile, Piece
 
@@ -107,8 +107,9 @@ class _Chunk:
 class ObjectWriter:
     """Writes the objects of one save below ``root``.
 
-    ``known`` says where the bytes of the previous save lie; ``buffer`` is reused from save to
-    save, since the first touch of memory costs more than the copy.
+    ``known`` says where the bytes of the previous save lie; ``blocks`` are used again from save
+    to save. What is written with ``fsync`` goes past the page cache, to be durable at once; what
+    is not will be read back at once.
     """
 
     def __init__(
@@ -117,18 +118,18 @@ class ObjectWriter:
         attempt: int,
         *,
         known: Mapping[Content, Placed],
-        buffer: np.ndarray | None = None,
+        blocks: Blocks | None = None,
         fsync: bool = True,
         object_bytes: int = OBJECT_BYTES,
     ) -> None:
-        self.buffer = np.empty(0, np.uint8) if buffer is None else buffer
+        self._blocks = Blocks() if blocks is None else blocks
         self._root, self._attempt, self._known, self._fsync = root, attempt, known, fsync
         self._limit = object_bytes
         self._folder = root / "objects" / f"{attempt:06d}"
         self._there: dict[ObjectRef, bool] = {}
         self._index: dict[Content, Placed] = {}
         self._created: list[ObjectRef] = []
-        self._unsettled: deque[tuple[BinaryIO, Path, Path]] = deque()
+        self._unsettled: deque[tuple[BlockFile, Path, Path]] = deque()
 
     def write(self, arrays: Iterable[tuple[str, Any]], files: Iterable[FileSource] = ()) -> Written:
         """Write what is new and say where everything lies. Raises OSError, TypeError.
@@ -255,41 +256,44 @@ class ObjectWriter:
                 self._there[ref] = False
         return self._there[ref]
 
-    def _put(self, header: bytes, data: memoryview) -> ObjectRef:
-        hasher = xxhash.xxh3_128(header)
-        hasher.update(data)
-        ref = ObjectRef(self._attempt, hasher.hexdigest(), len(header) + len(data))
-        path = self._root / ref.key
-        if self._is_there(ref):
+    def _put(self, parts: Iterable[Any]) -> ObjectRef:
+        """Write one object of ``parts``, buffers that follow each other."""
+        temporary = self._folder / f".{secrets.token_hex(8)}.tmp"
+        file = BlockFile(temporary, self._blocks, direct=self._fsync)
+        try:
+            for part in parts:
+                file.write(part)
+            ref = ObjectRef(self._attempt, file.end(fsync=self._fsync), file.size)
+        except BaseException:
+            _drop(file, temporary)
+            raise
+        if self._is_there(ref):  # of a save that failed, say
+            _drop(file, temporary)
             return ref
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-        file = temporary.open("xb")
-        self._unsettled.append((file, temporary, path))
-        file.write(header)
-        file.write(data)
-        file.flush()
-        if len(self._unsettled) > _UNSETTLED:
-            self._settle()
+        self._unsettled.append((file, temporary, self._root / ref.key))
         self._there[ref] = True
         self._created.append(ref)
+        if len(self._unsettled) > _UNSETTLED:
+            self._settle()
         return ref
 
     def _settle(self) -> None:
         file, temporary, path = self._unsettled[0]
-        if self._fsync:
-            os.fsync(file.fileno())
-        file.close()
+        file.settle()
         temporary.replace(path)
         self._unsettled.popleft()
 
     def _give_up(self) -> None:
         for file, temporary, _ in self._unsettled:
-            with contextlib.suppress(OSError):
-                file.close()
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+            _drop(file, temporary)
         self._unsettled.clear()
         remove(self._root, self._created)
+
+
+def _drop(file: BlockFile, temporary: Path) -> None:
+    file.give_up()
+    with contextlib.suppress(OSError):
+        temporary.unlink(missing_ok=True)
 
 
 def remove(root: Path, refs: Iterable[ObjectRef]) -> None:
@@ -300,38 +304,28 @@ def remove(root: Path, refs: Iterable[ObjectRef]) -> None:
 
 
 class _Group:
-    """The object under way: chunks side by side in the buffer."""
+    """The object under way: chunks that will lie side by side."""
 
     def __init__(self, writer: ObjectWriter, *, raw: bool) -> None:
         self._writer, self._raw = writer, raw
-        self._chunks: list[_Chunk] = []
-        self._filled = 0
+        self._chunks: list[tuple[_Chunk, Any]] = []
+        self._length = 0
 
     def add(self, chunk: _Chunk, data: Any) -> None:
         """Take ``chunk`` in, closing the object before it would grow past the limit."""
-        writer = self._writer
-        if self._chunks and self._filled + chunk.length > writer._limit * 5 // 4:
+        if self._chunks and self._length + chunk.length > self._writer._limit * 5 // 4:
             self.close()
-        end = self._filled + chunk.length
-        if len(writer.buffer) < end:
-            most = max(end, writer._limit * 5 // 4)
-            larger = np.empty(min(max(end, 2 * len(writer.buffer)), most), np.uint8)
-            larger[: self._filled] = writer.buffer[: self._filled]
-            writer.buffer = larger
-        # Unlike a memoryview's, this copy lets training go on meanwhile.
-        np.copyto(writer.buffer[self._filled : end], np.frombuffer(data, np.uint8))
-        self._chunks.append(chunk)
-        self._filled = end
+        self._chunks.append((chunk, data))
+        self._length += chunk.length
 
     def close(self) -> None:
         """Write the object, if there is anything in it."""
         if not self._chunks:
             return
-        header = b"" if self._raw else tensors.header(chunk.entry for chunk in self._chunks)
-        filled: Any = self._writer.buffer[: self._filled]
-        ref = self._writer._put(header, memoryview(filled))
+        header = b"" if self._raw else tensors.header(chunk.entry for chunk, _ in self._chunks)
+        ref = self._writer._put([header, *(data for _, data in self._chunks)])
         offset = len(header)
-        for chunk in self._chunks:
+        for chunk, _ in self._chunks:
             self._writer._index[chunk.content] = Placed(ref, offset)
             offset += chunk.length
-        self._chunks, self._filled = [], 0
+        self._chunks, self._length = [], 0

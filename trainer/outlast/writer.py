@@ -17,9 +17,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xxhash
 
+from outlast.blocks import Blocks
 from outlast.checkpoint import Arrays
 from outlast.durable import make_folder, replace_file
 from outlast.manifest import CheckpointId, Manifest, Part, dump_manifest
@@ -99,7 +99,7 @@ class Writer:
         self._parent: Manifest | None = None
         self._parent_index: Callable[[], dict[Content, Placed]] | None = None
         self._index: Mapping[Content, Placed] = {}
-        self._buffer = np.empty(0, np.uint8)
+        self._blocks = Blocks()
         self._parts = Parts(scratch, attempt, world_size)
         self._retention = Retention(scratch, attempt)
         self._told: set[str] = set()
@@ -201,13 +201,10 @@ class Writer:
             self._scratch,
             self._attempt,
             known=self._index,
-            buffer=self._buffer,
+            blocks=self._blocks,
             fsync=save.fsync,
         )
-        try:
-            written = objects.write(save.arrays.items(), save.files)
-        finally:
-            self._buffer = objects.buffer
+        written = objects.write(save.arrays.items(), save.files)
         try:
             self._complete(save, written)
         except BaseException:

@@ -1,0 +1,206 @@
+"""Writes files in large blocks, past the page cache where the file system allows that.
+
+Bytes are copied into page-aligned blocks, hashed there, and written by threads of their own, so
+that copying, hashing and the disk work at the same time. The blocks are used again: the first
+touch of memory costs more than a copy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import mmap
+import os
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+
+BLOCK_BYTES = 8 << 20
+_ALIGNED = 4096
+"""What offset, length and memory of a direct write have to be multiples of, on every disk."""
+_DIRECT = getattr(os, "O_DIRECT", 0)
+
+
+class Blocks:
+    """A few blocks of memory, and the threads that write them out.
+
+    ``count`` blocks of ``size`` bytes (a multiple of 4096), made when they are first needed.
+    """
+
+    def __init__(self, *, count: int = 4, size: int = BLOCK_BYTES, threads: int = 2) -> None:
+        self.size = size
+        self._left, self._threads_left = count, threads
+        self._free: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+
+    def take(self) -> np.ndarray:
+        """A block to fill; waits until one is free. To be given back to :meth:`give`."""
+        with contextlib.suppress(queue.Empty):
+            return self._free.get_nowait()
+        if self._left:
+            self._left -= 1
+            return np.frombuffer(mmap.mmap(-1, self.size), np.uint8)  # a mapping is page-aligned
+        return self._free.get()
+
+    def give(self, block: np.ndarray) -> None:
+        """Let ``block`` be taken again."""
+        self._free.put(block)
+
+    def run(self, work: Callable[[], None]) -> None:
+        """Have ``work``, which raises nothing, done by one of the threads."""
+        if self._threads_left:
+            self._threads_left -= 1
+            # Not waited for at exit by threading: the last save is made later than that.
+            threading.Thread(target=self._serve, name="outlast-blocks", daemon=True).start()
+        self._work.put(work)
+
+    def _serve(self) -> None:
+        while True:
+            self._work.get()()
+
+
+class BlockFile:
+    """One new file that is written from its start to its end."""
+
+    def __init__(self, path: Path, blocks: Blocks, *, direct: bool) -> None:
+        """Create ``path``. Raises FileExistsError, OSError."""
+        self.size = 0
+        """Bytes written."""
+        self._blocks = blocks
+        self._file = _create(path, direct=direct)
+        self._hasher = xxhash.xxh3_128()
+        self._block: np.ndarray | None = None
+        self._filled = 0
+        self._under_way = 0
+        self._ended, self._fsync = False, False
+        self._error: OSError | None = None
+        self._condition = threading.Condition()
+
+    def write(self, data: Any) -> None:
+        """Append the bytes of a buffer."""
+        source = np.frombuffer(data, np.uint8)
+        start = 0
+        while start < len(source):
+            if self._block is None:
+                self._block, self._filled = self._blocks.take(), 0
+            end = min(len(source), start + self._blocks.size - self._filled)
+            there = self._block[self._filled : self._filled + end - start]
+            np.copyto(there, source[start:end])  # unlike a memoryview's, lets training go on
+            self._hasher.update(there.data)
+            self._filled += end - start
+            start = end
+            if self._filled == self._blocks.size:
+                self._hand_over()
+
+    def end(self, *, fsync: bool) -> str:
+        """All is written that there is: the hash of it, xxh3-128 in hex.
+
+        With ``fsync`` the file is made durable as soon as all of it is there.
+        """
+        if self._block is not None:
+            self._hand_over()
+        with self._condition:
+            self._ended, self._fsync = True, fsync
+            self._under_way += 1
+        self._blocks.run(lambda: self._do(lambda: None))
+        return self._hasher.hexdigest()
+
+    def settle(self) -> None:
+        """Wait until all is as :meth:`end` said; close the file. Raises OSError."""
+        self._wait()
+        os.close(self._file)
+        if self._error is not None:
+            raise self._error
+
+    def give_up(self) -> None:
+        """Close the file, whatever is in it."""
+        if self._block is not None:
+            self._blocks.give(self._block)
+            self._block = None
+        self._wait()
+        with contextlib.suppress(OSError):
+            os.close(self._file)
+
+    def _wait(self) -> None:
+        with self._condition:
+            self._condition.wait_for(lambda: self._under_way == 0)
+
+    def _hand_over(self) -> None:
+        block, filled, at = self._block, self._filled, self.size
+        assert block is not None, "only a block with something in it is handed over"
+        self._block = None
+        self.size += filled
+
+        def put() -> None:
+            try:
+                if self._error is None:  # after a failure the rest is of no use
+                    _put(self._file, block, filled, at)
+            finally:
+                self._blocks.give(block)
+
+        with self._condition:
+            self._under_way += 1
+        self._blocks.run(lambda: self._do(put))
+
+    def _do(self, work: Callable[[], None]) -> None:
+        """What one of the threads does; the one that is left last makes the file whole."""
+        error = _tried(work)
+        with self._condition:
+            self._error = self._error or error
+            whole = self._ended and self._under_way == 1 and self._error is None
+            if not whole:
+                self._under_way -= 1
+                self._condition.notify_all()
+                return
+        error = _tried(self._make_whole)
+        with self._condition:
+            self._error = error
+            self._under_way = 0
+            self._condition.notify_all()
+
+    def _make_whole(self) -> None:
+        os.ftruncate(self._file, self.size)  # the last block was written to a multiple
+        if self._fsync:
+            os.fsync(self._file)
+
+
+def _tried(work: Callable[[], None]) -> OSError | None:
+    try:
+        work()
+    except OSError as error:
+        return error
+    return None
+
+
+def _create(path: Path, *, direct: bool) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    if direct and _DIRECT:
+        try:
+            return os.open(path, flags | _DIRECT, 0o666)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # tmpfs, and some network file systems
+                raise
+            path.unlink(missing_ok=True)  # it may be there all the same
+    return os.open(path, flags, 0o666)
+
+
+def _put(file: int, block: np.ndarray, filled: int, at: int) -> None:
+    """Write the first ``filled`` bytes of ``block`` at the offset ``at``. Raises OSError."""
+    direct = bool(_DIRECT and fcntl.fcntl(file, fcntl.F_GETFL) & _DIRECT)
+    end = -(-filled // _ALIGNED) * _ALIGNED if direct else filled
+    done = 0
+    while done < end:
+        try:
+            done += os.pwrite(file, block[done:end].data, at + done)
+        except OSError as error:
+            if not direct or error.errno != errno.EINVAL:
+                raise
+            # Opened, but not for such writes: go on through the page cache.
+            fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) & ~_DIRECT)
+            direct = False
