@@ -46,8 +46,8 @@ ENGINE_SECONDS = 60
 PULL_SECONDS = 300
 """Without a word from the engine while it pulls."""
 
-LOG_SECONDS = 10.0
-"""For the rest of the log after the end."""
+LOG_SECONDS = 3.0
+"""For the rest of the log after the end; a notice may be running. Then its last lines do."""
 
 # If the machine runs out of memory, the training goes first: the daemon has to tell of it.
 _OOM_SCORE = 500

@@ -31,6 +31,8 @@ ENGINE_LOG = {"max-size": "128m", "max-file": "3", "mode": "blocking"}
 MARK_BYTES = 16 << 20
 """At most about so much is asked for again; the engine's marks may make six times of it."""
 RECENT_LINES = 20_000
+END_LINES, END_BYTES = 1000, 256 << 10
+_LEFT_OUT = b"\noutlast: a part of the log is left out here: it came faster than it could be read\n"
 _LINE_BYTES = 16
 """What each line counts beside its bytes: the engine keeps some 80 more with it."""
 
@@ -44,6 +46,8 @@ class LogFollower:
         self._log = log
         self._start_file = state / "docker-log.json"
         self._done = threading.Event()
+        self._lock = threading.Lock()
+        self._cut = False
         self.fault = "the engine still holds it"
         """Why the output is not whole, while it is not."""
 
@@ -58,8 +62,24 @@ class LogFollower:
         thread.start()
 
     def finish(self, timeout: float) -> bool:
-        """Wait until all is written; False if it is not after ``timeout`` seconds."""
-        return self._done.wait(timeout)
+        """Wait until all is written, or after ``timeout`` seconds its end: a flood of short lines
+        comes from the engine slower than it was printed. False if not even that can be had.
+        """
+        return self._done.wait(timeout) or self._take_end()
+
+    def _take_end(self) -> bool:
+        try:
+            end = self._container.logs(stdout=True, stderr=True, tail=END_LINES)[-END_BYTES:]
+            with self._lock, self._log.open("ab") as file:
+                if self._cut or self._done.is_set():
+                    return True
+                self._mark(file.tell(), 0, cut=True)
+                self._cut = True
+                file.write(_LEFT_OUT + end)
+        except (DockerException, requests.exceptions.RequestException, OSError) as error:
+            self.fault = one_line(error)
+            return False
+        return True
 
     def _run(self) -> None:
         try:
@@ -74,7 +94,9 @@ class LogFollower:
         try:
             with self._log.open("ab", buffering=0) as file:
                 written = os.fstat(file.fileno()).st_size
-                at, since = self._begin()
+                at, since, cut = self._begin()
+                if cut:
+                    return True
                 newest, passed = b"", 0
                 for line in once(self._lines(since)):
                     stamp, _, data = line.partition(b" ")
@@ -83,8 +105,11 @@ class LogFollower:
                         if passed > MARK_BYTES:
                             self._mark(at, _seconds(newest))
                             passed = 0
-                    if at + len(data) > written:
-                        file.write(data[max(0, written - at) :])
+                    with self._lock:
+                        if self._cut:
+                            return True
+                        if at + len(data) > written:
+                            file.write(data[max(0, written - at) :])
                     at += len(data)
                     passed += len(data) + _LINE_BYTES
             self._container.reload()
@@ -103,20 +128,23 @@ class LogFollower:
         )
         return lines
 
-    def _mark(self, size: int, since: int) -> None:
-        """The file had ``size`` bytes before what was printed from this second on."""
-        value = {"container": self._container.id, "size": size, "since": since}
+    def _mark(self, size: int, since: int, *, cut: bool = False) -> None:
+        """The file had ``size`` bytes before what was printed from this second on.
+
+        ``cut``: its end is there already, and nothing is to come between.
+        """
+        value = {"container": self._container.id, "size": size, "since": since, "cut": cut}
         replace_json(self._start_file, value)
 
-    def _begin(self) -> tuple[int, int]:
+    def _begin(self) -> tuple[int, int, bool]:
         """What was marked last."""
         try:
             begun = read_json(self._start_file)
         except (OSError, ValueError):
-            return 0, 0
+            return 0, 0, False
         if begun["container"] != self._container.id:
-            return 0, 0
-        return int(begun["size"]), int(begun.get("since", 0))
+            return 0, 0, False
+        return int(begun["size"]), int(begun.get("since", 0)), bool(begun.get("cut"))
 
 
 def once(lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -124,10 +152,13 @@ def once(lines: Iterable[bytes]) -> Iterator[bytes]:
 
     When the engine begins a new file (28.2 at least), it sends again what it has sent of it.
     """
-    newest, recent = b"", dict[int, None]()
+    newest, before, nth, recent = b"", b"", 0, dict[int, None]()
     for line in lines:
         stamp = line[: line.find(b" ")]
-        key = hash(line)
+        # The parts of a line that is longer than 16 KiB have one stamp, and may be alike.
+        nth = nth + 1 if stamp == before else 0
+        before = stamp
+        key = hash((line, nth))
         if stamp <= newest and key in recent:
             continue
         newest = max(newest, stamp)

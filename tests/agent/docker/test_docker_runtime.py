@@ -297,6 +297,25 @@ say(20000, 23000)
     assert work.log.read_text().splitlines() == [f"line {n}" for n in range(23000)]
 
 
+def test_of_a_flood_the_last_lines_are_there(
+    runtime: DockerRuntime, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outlast_agent.runtimes.docker.LOG_SECONDS", 0.1)
+    script = "print('line\\n' * 200000 + 'last words'); raise SystemExit(3)"
+    running = runtime.start(replace(work, command=python(script)))
+    wait_for(lambda: runtime.wait(running, 1) == Exit(3))
+    said = work.log.read_text()
+    assert said.endswith("line\nlast words\n")
+    before, _, after = said.partition("\noutlast: a part of the log is left out here")
+    assert before.startswith("line\nline\n")
+    assert after.count("line\n") == 999
+    time.sleep(0.5)
+    again = DockerRuntime()
+    assert again.adopt(work) is not None  # a daemon that starts again adds nothing
+    assert again.wait(running, 20) == Exit(3)
+    assert work.log.read_text() == said
+
+
 def test_adopting_finds_what_has_ended(runtime: DockerRuntime, work: Work) -> None:
     script = "print('x' * 100000); raise SystemExit(3)"
     daemon = start_elsewhere(replace(work, command=python(script)))
