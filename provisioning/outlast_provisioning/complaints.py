@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -71,15 +71,20 @@ class Complaint:
         return text
 
 
-def complaints_of(error: ValidationError) -> list[Complaint]:
-    """What ``error`` of the job file's model finds wrong, each a sentence in our words."""
-    faults = [_complaint(dict(one)) for one in error.errors()]
+def complaints_of(error: ValidationError, written: Mapping[Path_, str]) -> list[Complaint]:
+    """What ``error`` of the job file's model finds wrong, each a sentence in our words.
+
+    ``written``: what stands in the file, where YAML reads it as something else than text.
+    """
+    faults = [_complaint(dict(one), written) for one in error.errors()]
     # A list whose items are wrong is also said to be too short.
     return [one for one in faults if not (one.text == _EMPTY and _has_below(one, faults))]
 
 
-def _complaint(error: dict[str, Any]) -> Complaint:
+def _complaint(error: dict[str, Any], written: Mapping[Path_, str]) -> Complaint:
     path = tuple(part for part in error["loc"] if part != "[key]")
+    if error["type"] == "string_type" and path in written:  # `NO` is a false to YAML
+        return Complaint(path, f'must be text: write "{written[path]}" in quotes')
     return Complaint(path, _sentence(path, error["type"], error.get("input"), error))
 
 
@@ -92,8 +97,6 @@ def _sentence(path: Path_, kind: str, given: Any, error: dict[str, Any]) -> str:
     if given is None:
         return f"has no value; write for example `{_example(path)}`"
     match kind:
-        case "string_type" if isinstance(given, (int, float)):
-            return f'must be text: write "{_yaml(given)}" in quotes'
         case "string_type":
             return "must be text"
         case "string_pattern_mismatch" if path == ("name",):

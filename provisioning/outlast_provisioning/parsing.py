@@ -31,9 +31,12 @@ _MAX_BITS = 128
 _KINDS = {
     "tag:yaml.org,2002:int": "a number",
     "tag:yaml.org,2002:float": "a number",
+    "tag:yaml.org,2002:bool": "true or false",
     "tag:yaml.org,2002:timestamp": "a date",
 }
 _UNREADABLE = object()
+_NO_VALUE = (yaml.YAMLError, ValueError, LookupError, AttributeError)
+"""What PyYAML raises for `!!int x`, `!!bool maybe`, `!!float ""` and `!!timestamp x`."""
 
 
 class BadJobError(Exception):
@@ -85,7 +88,8 @@ def parse_job(text: bytes, *, file: str) -> tuple[JobFile, Places]:
         raise BadJobError([f"{file}:1: not YAML: {error!s:.200}".replace("\n", " ")]) from error
     if not isinstance(root, yaml.MappingNode):
         raise BadJobError([f"{file}:1: a job file is a list of fields, like `name: digits`"])
-    data = _Plain(file, lines, complaints).mapping(root, ())
+    plain = _Plain(file, lines, complaints)
+    data = plain.mapping(root, ())
     places = Places(file, lines)
     if complaints:
         raise places.error(complaints)
@@ -99,7 +103,7 @@ def parse_job(text: bytes, *, file: str) -> tuple[JobFile, Places]:
     try:
         return JobFile.model_validate_json(json.dumps(data)), places
     except ValidationError as error:
-        raise places.error(complaints_of(error)) from error
+        raise places.error(complaints_of(error, plain.written)) from error
 
 
 class _Plain:
@@ -111,6 +115,8 @@ class _Plain:
         self._complaints = complaints
         self._constructor = yaml.SafeLoader("")
         self._left = _MAX_NODES
+        self.written: dict[Path_, str] = {}
+        """Numbers and booleans as they stand in the file."""
 
     def mapping(self, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:
         self._lines.setdefault(path, node.start_mark.line + 1)
@@ -152,7 +158,7 @@ class _Plain:
         written = node.value if len(node.value) <= _MAX_SHOWN else f"{node.value[:_MAX_SHOWN]}..."
         try:
             value = self._constructor.construct_object(node, deep=True)
-        except (yaml.YAMLError, ValueError):
+        except _NO_VALUE:
             value = b"" if node.tag not in _KINDS else _UNREADABLE
         if isinstance(value, int) and value.bit_length() > _MAX_BITS:
             value = _UNREADABLE
@@ -166,6 +172,8 @@ class _Plain:
             return node.value  # as it was written
         elif isinstance(value, str):
             self._check_text(value, path)
+        elif value is not None:
+            self.written[path] = written
         return value
 
     def _check_text(self, text: str, path: Path_) -> None:

@@ -72,7 +72,9 @@ def changed(old: str, new: str) -> str:
         (changed("name: digits", "name: My Digits"), "2: name: must be lower-case letters, digits and hyphens, at most 63: my-digits, say"),
         (changed('"70"', "70"), '4: command[3]: must be text: write "70" in quotes'),
         (changed('"2"', "2"), '5: env.TF_CPP_MIN_LOG_LEVEL: must be text: write "2" in quotes'),
-        (changed('"2"', "on"), '5: env.TF_CPP_MIN_LOG_LEVEL: must be text: write "true" in quotes'),
+        (changed('"2"', "on"), '5: env.TF_CPP_MIN_LOG_LEVEL: must be text: write "on" in quotes'),
+        (changed("name: digits", "name: NO"), '2: name: must be text: write "NO" in quotes'),
+        (changed('"70"', "12:30:45"), '4: command[3]: must be text: write "12:30:45" in quotes'),
         (changed("16GiB", "16"), "8: resources.memory: write a number and a unit, like 16GiB or 500MB, not 16"),
         (changed("7d", "7 days"), "13: max_lifetime: write a number and a unit, like 30s, 10m, 12h or 7d, not '7 days'"),
         (changed("1%", "5%"), "11: checkpoint.max_overhead: this version keeps saving below 1% and takes no other bound: remove the line"),
@@ -116,6 +118,16 @@ def changed(old: str, new: str) -> str:
 )  # fmt: skip
 def test_one_fault_is_one_line_that_says_what_to_do(text: str, line: str) -> None:
     assert complaints(text) == [f"job.yaml:{line}"]
+
+
+@pytest.mark.parametrize("tag", ["int", "float", "bool", "timestamp", "null", "str", "binary"])
+@pytest.mark.parametrize("text", ["''", "x", "'-'", "é"])
+def test_a_tag_that_does_not_fit_ends_in_no_traceback(tag: str, text: str) -> None:
+    try:
+        parse_job(changed('"2"', f"!!{tag} {text}").encode(), file="job.yaml")
+    except BadJobError as error:
+        (line,) = error.lines
+        assert line.startswith("job.yaml:5: env.TF_CPP_MIN_LOG_LEVEL: ")
 
 
 def test_a_date_is_the_text_that_was_written() -> None:
