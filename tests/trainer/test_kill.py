@@ -24,7 +24,7 @@ SCRIPT = """
 
     scratch, folder = Path(sys.argv[1]), Path(sys.argv[2])
     run = Run(Environment(scratch, folder, None, "test", attempt=1, rank=0, world_size=1))
-    for step in range(1, 5):
+    for step in range(1, 8):
         (folder / "log").write_bytes(bytes([step]) * (2 << 20))
         arrays = {"w": np.full(5000, step), "frozen": np.arange(5000)}
         run.save(Snapshot(step, {"step": step}, arrays))
@@ -48,9 +48,12 @@ def whole(scratch):
     return loaded.step
 
 
+# Counted by strace for each thread: those that write objects, and the one that does the rest.
 CALLS = [
     *(("mkdir", count) for count in (2, 3)),
     *(("write", count) for count in (1, 2, 4, 5, 7, 9, 12)),
+    *(("pwrite64", count) for count in (1, 2, 3)),
+    *(("ftruncate", count) for count in (1, 2)),
     *(("fsync", count) for count in (1, 2, 3, 4, 5, 7, 9)),
     *(("rename", count) for count in (1, 2, 3, 5, 6)),
     *(("unlink", count) for count in (1, 2, 4, 6)),
@@ -106,9 +109,9 @@ def test_killed_at_a_system_call(folders, call, count):
 @needs_strace
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
 @pytest.mark.parametrize(
-    ("call", "count"), [("fsync", 5), ("fsync", 4), ("rename", 5), ("fsync", 8)]
+    ("call", "count"), [("pwrite64", 2), ("fsync", 2), ("fsync", 5), ("rename", 5), ("fsync", 8)]
 )
-def test_a_call_that_fails_once(folders, call, count, error):
+def test_a_call_that_fails(folders, call, count, error):
     done = subprocess.run(
         [
             *("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}"),
@@ -121,9 +124,11 @@ def test_a_call_that_fails_once(folders, call, count, error):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("outlast: saving step") == 1
-    assert "False" in done.stdout
-    assert whole(folders / "scratch") == 4
+    # Once in each thread that gets so far, and each time one save fails and is told.
+    assert 1 <= done.stderr.count("outlast: saving step") <= done.stdout.count("False") <= 3
+    said = last_said(done.stdout)
+    assert said >= 6
+    assert whole(folders / "scratch") >= said
     for id_ in checkpoints_in(folders / "scratch"):
         load(folders / "scratch", id_)  # also the one that failed at its last call
 
