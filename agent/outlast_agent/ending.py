@@ -41,6 +41,8 @@ def record(context: Context, attempt: Attempt, ending: Ending, teller: Teller) -
     step = ending.step
     if step is None and attempt.progress is not None:
         step = attempt.progress.step
+        if attempt.durable is not None:  # on a full disk its own word of it gets old
+            step = max(step, attempt.durable.id.step)
     if ending.outcome == "finished":
         _upload_outputs(context, surely, attempt, teller)
     end = records.AttemptEnd(

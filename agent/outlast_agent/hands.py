@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import secrets
 import threading
 import time
@@ -17,7 +16,7 @@ from outlast_agent.clock import stamp
 from outlast_agent.context import Context
 from outlast_agent.ending import record, signal
 from outlast_agent.origin import HeldError, Origin
-from outlast_agent.outcome import Ending
+from outlast_agent.outcome import Ending, of_disk
 from outlast_agent.records import RecordError
 from outlast_agent.runtimes.base import CannotStartError, Exit, TryAgainError
 from outlast_agent.setting_up import CannotSetUpError, SetUp
@@ -125,7 +124,7 @@ class Hands:
             if isinstance(error, StoreError):  # what is there is too long to be what it should be
                 ending = Ending("setup-failed", "error", str(error))
             else:
-                ending = _disk_ending(error)
+                ending = of_disk(error)
             self.teller.tell("setup-failed", ending.message, level="error")
             self._post(events.NotReady(ending, time.monotonic()))
         else:
@@ -220,7 +219,7 @@ class Hands:
             self._post(events.Refused(ending))
             return
         except OSError as error:
-            ending = _disk_ending(error)
+            ending = of_disk(error)
             self.teller.tell("not-restored", ending.message, level="error", attempt=attempt.number)
             self._post(events.Refused(ending))
             return
@@ -230,9 +229,14 @@ class Hands:
         for number in range(1, START_TRIES + 1):
             try:
                 attempt.start(self._set_up.image)
-            except CannotStartError as error:
-                self.teller.tell("not-started", str(error), level="error", attempt=attempt.number)
-                self._post(events.Refused(Ending("setup-failed", error.cause, str(error))))
+            except (CannotStartError, OSError) as error:
+                if isinstance(error, OSError):
+                    ending = of_disk(error)
+                else:
+                    ending = Ending("setup-failed", error.cause, str(error))
+                text = ending.message
+                self.teller.tell("not-started", text, level="error", attempt=attempt.number)
+                self._post(events.Refused(ending))
                 return
             except TryAgainError as error:
                 self._context.board.put("runtime", str(error))
@@ -344,11 +348,3 @@ class Hands:
                     return
             else:
                 return
-
-
-def _disk_ending(error: OSError) -> Ending:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    hint = "; ask for more in `resources.disk`" if full else ""
-    where = f" at {error.filename}" if error.filename else ""
-    text = f"the machine's disk: {error.strerror or error}{where}{hint}"
-    return Ending("setup-failed", "disk-full" if full else "error", text)

@@ -6,6 +6,7 @@ counts where there is no end file. See DESIGN, *What crosses a boundary*.
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import Literal
 
@@ -108,3 +109,12 @@ def judge(exit_: Exit, end: End | None, around: Circumstances) -> Ending:
 
 def _failed(cause: str, message: str, code: int) -> Ending:
     return Ending("failed", cause, message, code)
+
+
+def of_disk(error: OSError) -> Ending:
+    """A set-up that the machine's own disk has ended."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    hint = "; ask for more in `resources.disk`" if full else ""
+    where = f" at {error.filename}" if error.filename else ""
+    text = f"the machine's disk: {error.strerror or error}{where}{hint}"
+    return Ending("setup-failed", "disk-full" if full else "error", text)

@@ -161,6 +161,21 @@ def test_a_store_that_takes_no_writes_at_an_eviction_loses_nothing_if_it_takes_t
     assert {"notice", "durable", "yielded"} <= set(world.kinds())
 
 
+def test_a_journal_that_cannot_be_written_ends_nothing(world):
+    vm = world.launch(1, train(world, hold=10))
+    until(lambda: vm.step() > 5)
+    vm.kill_daemon()
+    journal = vm.root / "journal"
+    journal.unlink()
+    journal.symlink_to("/dev/full")
+    vm.start_daemon()
+    journal.unlink()
+    journal.touch()
+    vm.go()
+    assert vm.wait() == 0
+    assert_finished(world, 1)
+
+
 def test_outputs_that_a_store_cannot_hold_as_they_are_are_told(world):
     script = world.script("""
         import os

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import hashlib
 import io
+import queue
 import tarfile
 import threading
 
 import pytest
 
-from outlast_agent import layout, records, setting_up
+from outlast_agent import effects, events, layout, records, setting_up
 from outlast_agent.board import Board
 from outlast_agent.context import Context
 from outlast_agent.folders import Folders
+from outlast_agent.hands import Hands
 from outlast_agent.journal import open_journal
 from outlast_agent.runtimes.base import CannotStartError, TryAgainError
 from outlast_agent.runtimes.process import ProcessRuntime
@@ -210,3 +214,21 @@ def test_an_input_whose_name_does_not_fit_is_told_at_once(make, tmp_path, name):
     cause, text = failure(make(inputs=(source,)))
     assert cause == "input"
     assert "only printable ASCII" in text
+
+
+def test_a_disk_that_is_full_when_the_command_starts_is_told(context, store):
+    class Full(ProcessRuntime):
+        def start(self, work):
+            raise OSError(errno.ENOSPC, "No space left on device", "/somewhere")
+
+    posted: queue.Queue[events.Event] = queue.Queue()
+    context = dataclasses.replace(context, runtime=Full())
+    hands = Hands(context, None, posted.put, pytest.fail)
+    hands.perform(effects.Restore(1))
+    assert isinstance(posted.get(timeout=20), events.Restored)
+    hands.perform(effects.Start(1))
+    refused = posted.get(timeout=20)
+    assert isinstance(refused, events.Refused)
+    assert (refused.ending.outcome, refused.ending.cause) == ("setup-failed", "disk-full")
+    assert "/somewhere" in refused.ending.message
+    hands.close(5)
