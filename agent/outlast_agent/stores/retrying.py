@@ -26,9 +26,10 @@ from outlast_agent.stores.base import (
 
 T = TypeVar("T")
 
-TRIES = 5
+TRIES = 6
 FIRST_PAUSE = 0.2
-LONGEST_PAUSE = 5.0
+LONGEST_PAUSE = 2.0
+"""Seconds. A pause is not broken off, and a notice may leave fewer than ten."""
 WITHIN_SECONDS = 120.0
 """No try begins later than this after the first."""
 
