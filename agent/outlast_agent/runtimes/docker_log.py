@@ -32,6 +32,7 @@ MARK_BYTES = 16 << 20
 """At most about so much is asked for again; the engine's marks may make six times of it."""
 RECENT_LINES = 20_000
 END_LINES, END_BYTES = 1000, 256 << 10
+SETTLE_SECONDS, _QUIET_SECONDS = 4.0, 1.0
 _LEFT_OUT = b"\noutlast: a part of the log is left out here: it came faster than it could be read\n"
 _LINE_BYTES = 16
 """What each line counts beside its bytes: the engine keeps some 80 more with it."""
@@ -48,6 +49,8 @@ class LogFollower:
         self._done = threading.Event()
         self._lock = threading.Lock()
         self._cut = False
+        self._newest = b""
+        """Stamp of what was written last."""
         self.fault = "the engine still holds it"
         """Why the output is not whole, while it is not."""
 
@@ -69,17 +72,32 @@ class LogFollower:
 
     def _take_end(self) -> bool:
         try:
-            end = self._container.logs(stdout=True, stderr=True, tail=END_LINES)[-END_BYTES:]
+            until, parts = time.monotonic() + SETTLE_SECONDS, self._end()
+            while time.monotonic() < until:
+                # The engine says that a container has ended before it has read all of its output.
+                time.sleep(_QUIET_SECONDS)
+                before, parts = parts, self._end()
+                if before == parts:
+                    break
             with self._lock, self._log.open("ab") as file:
                 if self._cut or self._done.is_set():
                     return True
-                self._mark(file.tell(), 0, cut=True)
                 self._cut = True
-                file.write(_LEFT_OUT + end)
+                new = [data for stamp, _, data in parts if stamp > self._newest]
+                left_out = b"" if len(new) < len(parts) else _LEFT_OUT
+                file.write(left_out + b"".join(new)[-END_BYTES:])
+                self._mark(file.tell(), 0, cut=True)
         except (DockerException, requests.exceptions.RequestException, OSError) as error:
             self.fault = one_line(error)
             return False
         return True
+
+    def _end(self) -> list[tuple[bytes, bytes, bytes]]:
+        """The last lines that the engine has, each as stamp, space and words."""
+        lines: Iterable[bytes] = self._container.logs(
+            stdout=True, stderr=True, stream=True, follow=False, timestamps=True, tail=END_LINES
+        )
+        return [line.partition(b" ") for line in lines]
 
     def _run(self) -> None:
         try:
@@ -100,16 +118,17 @@ class LogFollower:
                 newest, passed = b"", 0
                 for line in once(self._lines(since)):
                     stamp, _, data = line.partition(b" ")
-                    if stamp[:_TO_SECOND] > newest:
-                        newest = stamp[:_TO_SECOND]
-                        if passed > MARK_BYTES:
-                            self._mark(at, _seconds(newest))
-                            passed = 0
                     with self._lock:
                         if self._cut:
                             return True
+                        if stamp[:_TO_SECOND] > newest:
+                            newest = stamp[:_TO_SECOND]
+                            if passed > MARK_BYTES:
+                                self._mark(at, _seconds(newest))
+                                passed = 0
                         if at + len(data) > written:
                             file.write(data[max(0, written - at) :])
+                        self._newest = max(self._newest, stamp)
                     at += len(data)
                     passed += len(data) + _LINE_BYTES
             self._container.reload()

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import pytest
 from outlast_agent.runtimes import metadata_block
 from outlast_agent.runtimes.base import CannotStartError, Exit, Running, TryAgainError, Work
 from outlast_agent.runtimes.docker import DockerRuntime
+from outlast_agent.runtimes.docker_log import LogFollower
 from outlast_agent.spec import ResourceSpec
 
 pytestmark = pytest.mark.needs("docker", "sklearn-image")
@@ -28,6 +29,12 @@ Starter = Callable[..., tuple[Running, Work]]
 @pytest.fixture(scope="module")
 def runtime() -> DockerRuntime:
     return DockerRuntime()
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy this machine is, a log is waited for to its end."""
+    monkeypatch.setattr("outlast_agent.runtimes.docker.LOG_SECONDS", 60.0)
 
 
 @pytest.fixture
@@ -301,7 +308,16 @@ def test_of_a_flood_the_last_lines_are_there(
     runtime: DockerRuntime, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("outlast_agent.runtimes.docker.LOG_SECONDS", 0.1)
-    script = "print('line\\n' * 200000 + 'last words'); raise SystemExit(3)"
+    given = LogFollower._lines
+
+    def slowly(self: LogFollower, since: int) -> Iterator[bytes]:
+        for number, line in enumerate(given(self, since)):
+            if number % 100 == 99:
+                time.sleep(0.1)
+            yield line
+
+    monkeypatch.setattr(LogFollower, "_lines", slowly)
+    script = "print('line\\n' * 20000 + 'last words'); raise SystemExit(3)"
     running = runtime.start(replace(work, command=python(script)))
     wait_for(lambda: runtime.wait(running, 1) == Exit(3))
     said = work.log.read_text()
