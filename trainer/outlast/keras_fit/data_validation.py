@@ -6,6 +6,7 @@ from typing import Any
 
 from outlast.keras_fit import data_order
 from outlast.keras_fit.attributes import Baseline, restore
+from outlast.keras_fit.data import drop
 
 
 class Validation:
@@ -23,6 +24,8 @@ class Validation:
         self._drawn = 0
         self._watched: Any = None
         self._unread = False
+        self._batches = 0
+        """Of the latest validation that is over, or under way."""
 
     def begins(self, epoch_iterator: Any) -> None:
         """A validation begins, with Keras' EpochIterator for it."""
@@ -46,25 +49,40 @@ class Validation:
         return {
             "made": self._made - undone,
             "drawn": self._drawn - undone,
+            "batches": self._batches,
             "attributes": changed,
         }
 
     def go_to(self, position: dict[str, Any]) -> None:
         """Be where :meth:`position` was."""
-        self._made, self._drawn = position["made"], position["drawn"]
+        made, drawn = self._made, self._drawn = position["made"], position["drawn"]
+        self._batches = position["batches"]
         if self._is_dataset:
             shuffles = data_order.shuffles_of(self._source)
-            data_order.repeat(self._source, made=self._made, drawn=self._drawn, shuffles=shuffles)
+            if drawn and any(each.when == "cached" for each in shuffles):
+                filled = self._fill()
+                made, drawn = made - filled, drawn - filled
+            data_order.repeat(self._source, made=made, drawn=drawn, shuffles=shuffles)
         restore(self._source, position["attributes"])
 
     def count(self) -> None:
         """Validation made one more iterator."""
         self._made += 1
 
-    def read(self) -> None:
-        """A batch was read."""
+    def read(self, batch: int) -> None:
+        """Of a validation, the batches up to number ``batch``, from 0, were read."""
         self._drawn += 1 if self._unread else 0
         self._unread = False
+        self._batches = batch + 1
+
+    def _fill(self) -> int:
+        """Read as validation did, which fills a cache in the order that later passes keep."""
+        count = int(self._source.cardinality())
+        for done in range(1, self._drawn + 1):
+            drop(iter(self._source), self._batches if count >= 0 else None)
+            if count < 0 or self._batches >= count:
+                return done  # the rest is read from the cache
+        return self._drawn  # validation_steps: TensorFlow drops what was never read to its end
 
 
 class _Counting:

@@ -88,8 +88,8 @@ class Fit:
             self._run.note(
                 "warning",
                 "callback-state",
-                f"the checkpoint has the state of {', '.join(lost)}, which this fit call no longer "
-                "lists: it is dropped.",
+                f"the checkpoint has the state of {', '.join(lost)}, for which this fit call has "
+                "no place: it is dropped; list the callback, and make what it keeps in __init__.",
             )
         ended = record["place"] == "between" and record["stop_training"]
         # Keras' own way of beginning later (BackupAndRestore sets it too).
@@ -152,7 +152,7 @@ class Fit:
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
         """A step of validation is done."""
-        self._validation.read()
+        self._validation.read(batch)
         self._keras["on_test_batch_end"](batch, logs)
         self._leave_validation()
 

@@ -334,6 +334,14 @@ def validation_shuffled(resume: Resume) -> Trained:
     return _fit(resume, _slices().shuffle(SAMPLES).batch(BATCH), validation_data=held)
 
 
+def validation_shuffled_then_cached(resume: Resume) -> Trained:
+    """As Keras' ``..._dataset_from_directory`` make them: shuffled, and then the script caches."""
+    keras.utils.set_random_seed(7)
+    held = tf.data.Dataset.from_tensor_slices(samples(20, seed=4)).shuffle(20).batch(BATCH)
+    data = _slices().shuffle(SAMPLES).batch(BATCH)
+    return _fit(resume, data, validation_data=held.cache().prefetch(1))
+
+
 def validation_arrays_every_other(resume: Resume) -> Trained:
     keras.utils.set_random_seed(7)
     return _fit(
