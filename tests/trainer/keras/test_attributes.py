@@ -67,6 +67,24 @@ def test_everything_that_can_be_saved_comes_back() -> None:
     assert [new.python.random(), new.generator.random(), new.state.rand()] == again != drawn
 
 
+def test_named_tuples_come_back_as_what_they_are() -> None:
+    Point = collections.namedtuple("Point", "x y")
+    old = Thing(point=Point(1, 2.5), path=[Point(1, 2)])
+    new = Thing(point=Point(0, 0), path=[Point(0, 0)])
+    attributes.restore(new, attributes.capture(old))
+    assert (new.point, new.path) == (Point(1, 2.5), [Point(1, 2)])
+    assert type(new.point) is type(new.path[0]) is Point
+
+
+def test_what_finds_no_place_is_said_and_the_rest_comes_back() -> None:
+    Point = collections.namedtuple("Point", "x y")
+    old = Thing(first=Thing(value=1), path=[Point(1, 2)], count=3)
+    new = Thing(first=None, path=[], count=0)
+    with pytest.raises(attributes.Lost, match=r"first: .*; path: .*"):
+        attributes.restore(new, attributes.capture(old))
+    assert new.count == 3
+
+
 def test_a_list_that_the_script_holds_too_is_filled_in_place() -> None:
     seen: list[int] = []
     table: dict[str, int] = {}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 from types import SimpleNamespace
 from typing import Any
 
@@ -94,6 +95,62 @@ def test_plain_data_of_the_script_that_a_callback_changes_comes_back_in_place() 
     assert losses is held
     assert isinstance(by_name, collections.defaultdict)
     assert list(lost([callback])) == []
+
+
+class Tally:
+    """Of the script, and no container."""
+
+    def __init__(self) -> None:
+        self.values: list[int] = []
+
+    def add(self, value: int) -> None:
+        self.values = [*self.values, value]
+
+    def take(self, epoch: int) -> None:
+        self.add(epoch)
+
+
+def _wrapped(calls: list[int]) -> Any:
+    @functools.wraps(_note)
+    def wrapper(value: float) -> None:
+        calls.append(1)
+
+    return wrapper
+
+
+def _callback(tally: Tally, into: list[int], calls: list[int]) -> Any:
+    def put(out: list[int], *, epoch: int) -> None:
+        out.append(epoch)
+
+    return SimpleNamespace(
+        first=functools.partial(put, into), second=tally.take, third=_wrapped(calls)
+    )
+
+
+def test_partial_bound_and_decorated_functions_are_looked_into() -> None:
+    old, new = (Tally(), [], []), (Tally(), [], [])
+    callback = _callback(*old)
+    before = Outside(callback)
+    callback.first(epoch=5)
+    callback.second(3)
+    callback.third(0.5)
+    Outside(_callback(*new)).restore(before.changed())
+    assert (new[0].values, new[1], new[2]) == ([3], [5], [1])
+    assert list(lost([callback])) == []
+
+
+def test_layers_that_a_callback_changes_are_named() -> None:
+    class Thaws:
+        model: Any = None
+
+        def on_epoch_begin(self, epoch: int) -> None:
+            for layer in self.model.layers[epoch:]:
+                layer.trainable = True
+            self.model.get_layer("dropout").rate = 0.1
+            self.model.compile("sgd")
+
+    names = ["model.compile()", "model.layers[...].rate", "model.layers[...].trainable"]
+    assert list(lost([Thaws()])) == [("Thaws", names)]
 
 
 def test_what_is_only_read_is_not_saved() -> None:

@@ -1,8 +1,9 @@
 """The attributes of a Python object as plain data, and back into the same object.
 
-What can be saved: plain data, arrays, random generators, variables and metrics, and objects that
-consist of these. What cannot hold progress (functions, modules, models) is left alone. The rest
-is reported by name.
+What can be saved: plain data, arrays, tensors, random generators, variables and what has some
+(metrics, layers, models, optimizers), and objects, lists and dicts that consist of these. Variables
+of the model that is trained are saved with it. What cannot hold progress (functions, modules) is
+left alone. The rest is reported by name.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ from typing import Any
 import numpy as np
 import xxhash
 
+from outlast.keras_fit.capture import identity, variables_of
 from outlast.plain import encode
 
 _DEPTH = 5
+_FEW = 64  # items of a list that are looked into
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: not built in
+_WITH_VARIABLES = {"Layer", "BaseOptimizer", "SeedGenerator"}
 _LEFT_ALONE = (
     type,
     type(inspect),
@@ -40,24 +44,61 @@ _LEFT_ALONE = (
 )
 
 
-def capture(thing: Any, *, without: Collection[str] = (), copy: bool = True) -> dict[str, Any]:
-    """Attribute name to what :func:`restore` takes. Without ``copy``, arrays are not copied."""
+class Lost(Exception):  # noqa: N818 - one attribute is: the others are there
+    """What was saved does not fit what is here."""
+
+
+class Known:
+    """The variables that belong to the model that is trained, and are saved with it."""
+
+    def __init__(self, model: Any = None) -> None:
+        self._model = model
+        self._found: set[int] | None = None
+
+    def variables_in(self, value: Any) -> list[Any] | None:
+        """Those of ``value`` to be saved with it; None: it is nothing that has some."""
+        found = _variables(value, models=self._model is not None)
+        if not found or self._model is None:
+            return found
+        if self._found is None:
+            self._found = {identity(each.value) for each in variables_of(self._model)}
+        return [each for each in found if identity(each) not in self._found]
+
+
+def capture(
+    thing: Any, *, without: Collection[str] = (), copy: bool = True, model: Any = None
+) -> dict[str, Any]:
+    """Attribute name to what :func:`restore` takes. Without ``copy``, arrays are not copied.
+
+    ``model`` is the one that is trained; without it, other models are left alone.
+    """
     found: dict[str, Any] = {}
+    known = Known(model)
     for name, value in _attributes(thing):
         if name not in without:
-            kept = _capture(value, copy, 0)
+            kept = _capture(value, copy, known, 0)
             if kept is not None:
                 found[name] = kept
     return found
 
 
 def restore(thing: Any, state: dict[str, Any]) -> None:
-    """Give ``thing`` the attributes that :func:`capture` took. Other attributes stay."""
+    """Give ``thing`` the attributes that :func:`capture` took. Other attributes stay.
+
+    Raises :class:`Lost` at the end, if some could not be given back.
+    """
+    lost = []
     for name, kept in state.items():
         current = getattr(thing, name, None)
-        value = _restore(current, kept)
+        try:
+            value = _restore(current, kept)
+        except (Lost, ValueError, AttributeError) as error:
+            lost.append(f"{name}: {error}")
+            continue
         if value is not current:
             setattr(thing, name, value)
+    if lost:
+        raise Lost("; ".join(lost))
 
 
 class Baseline:
@@ -66,19 +107,30 @@ class Baseline:
     What did not change is configuration, and belongs to the process that it is in.
     """
 
-    def __init__(self, thing: Any, *, without: Collection[str] = ()) -> None:
+    def __init__(self, thing: Any, *, without: Collection[str] = (), owner: Any = None) -> None:
+        """``owner`` has the model that is trained as its ``model``."""
         self._thing = thing
         self._without = without
-        kept = capture(thing, without=without, copy=False)
+        self._owner = owner
+        kept = self._capture()
         self._digests = {name: _digest(value) for name, value in kept.items()}
 
     def changed(self, *, copy: bool = True) -> dict[str, Any]:
         """What :func:`restore` takes, for the attributes that changed."""
         found = {}
-        for name, (how, data) in capture(self._thing, without=self._without, copy=False).items():
+        for name, (how, data) in self._capture().items():
             if name not in self._digests or _differs((how, data), self._digests[name]):
                 found[name] = (how, _copied(data, copy))
         return found
+
+    def _capture(self) -> dict[str, Any]:
+        model = getattr(self._owner, "model", None)
+        return capture(self._thing, without=self._without, copy=False, model=model)
+
+
+def has_variables(value: Any) -> bool:
+    """Whether it is a variable, or a layer, a model, an optimizer or a metric."""
+    return _variables(value) is not None
 
 
 def strange(thing: Any, *, without: Collection[str] = ()) -> list[str]:
@@ -94,7 +146,7 @@ def _attributes(thing: Any) -> Iterator[tuple[str, Any]]:
     yield from list(getattr(thing, "__dict__", {}).items())
 
 
-def _capture(value: Any, copy: bool, depth: int) -> tuple[str, Any] | None:
+def _capture(value: Any, copy: bool, known: Known, depth: int) -> tuple[str, Any] | None:
     """(how, data), or None if it is nothing that can be saved."""
     if isinstance(value, random.Random):
         return "random", value.getstate()
@@ -110,13 +162,27 @@ def _capture(value: Any, copy: bool, depth: int) -> tuple[str, Any] | None:
         how = "plain"
     if _is_plain(value):
         return how, _copied(value, copy)
-    variables = _variables(value)
+    if _is_tensor(value):
+        array = np.array(value)
+        return ("tensor", array) if _is_plain(array) else None
+    variables = known.variables_in(value)
     if variables is not None:
-        return "variables", [np.array(variable) for variable in variables]
-    if depth < _DEPTH and _consists_of_attributes(value):
+        return ("variables", [np.array(each) for each in variables]) if variables else None
+    if isinstance(value, tuple) and hasattr(value, "_fields") and _is_plain(tuple(value)):
+        return "named", _copied(tuple(value), copy)
+    if depth < _DEPTH and type(value) in (list, tuple, dict):
+        of_names = type(value) is dict
+        items = list(value.values()) if of_names else list(value)
+        below = depth + 3 if len(items) <= _FEW else _DEPTH  # things that hold each other abound
+        all_kept = [_capture(item, copy, known, below) for item in items]
+        if all(each is not None for each in all_kept):
+            if of_names:
+                return "values", dict(zip(value, all_kept, strict=True))
+            return "items", all_kept
+    elif depth < _DEPTH and _consists_of_attributes(value):
         inner = {}
         for name, item in _attributes(value):
-            kept = _capture(item, copy, depth + 1)
+            kept = _capture(item, copy, known, depth + 1)
             if kept is not None:
                 inner[name] = kept
         return "object", inner
@@ -133,10 +199,35 @@ def _restore(current: Any, kept: Any) -> Any:
         case "numpy":
             current.set_state(data)
         case "variables":
-            for variable, value in zip(_variables(current) or [], data, strict=True):
-                variable.assign(value)
+            return _assigned(current, data)
+        case "tensor":
+            import tensorflow as tf  # noqa: PLC0415 - it was one of its tensors
+
+            return tf.constant(data)
+        case "object" if current is None:
+            raise Lost("its class is not known")
         case "object":
             restore(current, data)
+        case "named" if isinstance(current, tuple) and hasattr(current, "_fields"):
+            return type(current)(*data)
+        case "named":
+            raise Lost("its class is not known")
+        case "items":
+            one_by_one = isinstance(current, (list, tuple, collections.deque))
+            there = list(current) if one_by_one else []
+            there += [None] * (len(data) - len(there))
+            items = [_restore(*pair) for pair in zip(there, data, strict=False)]
+            if not isinstance(current, (list, collections.deque)):
+                return tuple(items) if type(current) is tuple else items
+            current.clear()
+            current.extend(items)
+        case "values":
+            by_name = current if isinstance(current, dict) else {}
+            named = {name: _restore(by_name.get(name), each) for name, each in data.items()}
+            if not isinstance(current, dict):
+                return named
+            current.clear()
+            current.update(named)
         case "deque" if isinstance(current, collections.deque):
             current.clear()
             current.extend(data)
@@ -158,7 +249,7 @@ def _strange(name: str, value: Any, depth: int) -> Iterator[str]:
         isinstance(value, _LEFT_ALONE)
         or inspect.isroutine(value)
         or _is_keras(value)
-        or _capture(value, False, _DEPTH) is not None
+        or _capture(value, False, Known(), _DEPTH) is not None
     ):
         return
     elif depth < _DEPTH and _consists_of_attributes(value):
@@ -224,14 +315,33 @@ def _differs(kept: Any, digest: Any) -> bool:
     return bool(_digest((how, data)) != digest)
 
 
-def _variables(value: Any) -> list[Any] | None:
-    """The variables of a metric, or the variable itself; None: it is neither."""
-    kinds = [kind.__name__ for kind in type(value).__mro__ if _is_keras_kind(kind)]
-    if "Metric" in kinds:
+def _variables(value: Any, *, models: bool = True) -> list[Any] | None:
+    """The variables of what has some, or the variable itself; None: it is neither."""
+    kinds = {kind.__name__ for kind in type(value).__mro__ if _is_keras_kind(kind)}
+    if "Model" in kinds and models:
+        return [each.value for each in variables_of(value)]
+    if "Metric" in kinds or (models and kinds & _WITH_VARIABLES):
         return list(value.variables)
     if kinds and hasattr(value, "assign") and hasattr(value, "shape"):
         return [value]
     return None
+
+
+def _assigned(current: Any, data: list[Any]) -> Any:
+    if current is None and len(data) == 1:  # a variable made in training
+        import tensorflow as tf  # noqa: PLC0415 - it was one of its variables
+
+        return tf.Variable(data[0], trainable=False)
+    there = _variables(current) or []
+    if [tuple(each.shape) for each in there] != [each.shape for each in data]:
+        raise Lost("its variables were made in training, or are others")
+    for variable, value in zip(there, data, strict=True):
+        variable.assign(value)
+    return current
+
+
+def _is_tensor(value: Any) -> bool:
+    return type(value).__name__ == "EagerTensor" and _is_keras_kind(type(value))
 
 
 def _is_keras_kind(kind: type) -> bool:

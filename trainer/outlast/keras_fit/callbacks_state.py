@@ -37,7 +37,8 @@ class Baselines:
     def __init__(self, callbacks: Iterable[Any]) -> None:
         self._callbacks = list(_with_state(callbacks))
         self._baselines = [
-            attributes.Baseline(each, without=_without(each)) for each in self._callbacks
+            attributes.Baseline(each, without=_without(each), owner=each)
+            for each in self._callbacks
         ]
         self._outside = [Outside(each) for each in self._callbacks]
 
@@ -60,14 +61,20 @@ def restore(callbacks: Iterable[Any], records: list[dict[str, Any]]) -> list[str
     for callback, record in pairs:
         if "append" in record:
             callback.append = record["append"]
-        Outside(callback).restore(record.get("outside", {}))
+        try:
+            Outside(callback).restore(record.get("outside", {}))
+        except attributes.Lost as error:
+            lost.append(f"{record['kind']} ({error})")
         if record["own"] is not None:
             callback.set_state(record["own"])
             continue
         if record["attributes"].pop("monitor_op", None) and callback.monitor_op is None:
             # It negates min_delta when it first sees the metrics: once, and before its value.
             callback._set_monitor_op()
-        attributes.restore(callback, record["attributes"])
+        try:
+            attributes.restore(callback, record["attributes"])
+        except attributes.Lost as error:
+            lost.append(f"{record['kind']} ({error})")
     return lost
 
 

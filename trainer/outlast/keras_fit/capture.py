@@ -39,10 +39,10 @@ def variables_of(model: Any, optimizers: Iterable[Any] = (), more: Iterable[Any]
     found: dict[int, Variable] = {}
     for variable in ordered:
         for part in _parts(variable):
-            found.setdefault(_identity(part.value), part)
+            found.setdefault(identity(part.value), part)
     rest = [part for variable in more for part in _parts(variable)]
     for part in sorted(rest, key=lambda part: _creation(part.value)):
-        found.setdefault(_identity(part.value), part)
+        found.setdefault(identity(part.value), part)
     return list(found.values())
 
 
@@ -123,7 +123,9 @@ def _parts(variable: Any) -> list[Variable]:
     return [Variable(name, inner)]
 
 
-def _identity(variable: Any) -> int:
+def identity(variable: Any) -> int:
+    """The same for all that is one variable to TensorFlow."""
+    variable = getattr(variable, "_value", variable)  # Keras' Variable holds TensorFlow's
     return id(variable.handle) if hasattr(variable, "handle") else id(variable)
 
 

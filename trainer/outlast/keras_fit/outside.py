@@ -15,7 +15,16 @@ from typing import Any
 import numpy as np
 
 from outlast.keras_fit import attributes, data_order
-from outlast.keras_fit.script_names import CONTAINERS, MISSING, Place, Use, key_of, of_keras, use_of
+from outlast.keras_fit.script_names import (
+    CONTAINERS,
+    MISSING,
+    Place,
+    Use,
+    changes_itself,
+    key_of,
+    of_keras,
+    use_of,
+)
 
 _GENERATORS = (random.Random, np.random.Generator, np.random.RandomState)
 
@@ -27,7 +36,7 @@ class Outside:
         self._places = _kept(use_of(callback))
         self._values = SimpleNamespace()
         self._look()
-        self._baseline = attributes.Baseline(self._values)
+        self._baseline = attributes.Baseline(self._values, owner=callback)
 
     def changed(self) -> dict[str, Any]:
         """What :meth:`restore` takes, for the names whose values changed since."""
@@ -38,10 +47,13 @@ class Outside:
         """Put back what :meth:`changed` took: in place where it can be, for others hold it too."""
         self._look()
         mine = {name: kept for name, kept in state.items() if name in self._places}
-        attributes.restore(self._values, mine)
-        for name in mine:
-            if getattr(self._values, name) is not self._places[name].value:
-                self._places[name].put(getattr(self._values, name))
+        try:
+            attributes.restore(self._values, mine)
+        finally:
+            for name in mine:
+                value = getattr(self._values, name, MISSING)
+                if value is not MISSING and value is not self._places[name].value:
+                    self._places[name].put(value)
 
     def _look(self) -> None:
         values = {name: place.value for name, place in self._places.items()}
@@ -95,7 +107,8 @@ def _kept(use: Use) -> dict[str, Place]:
     kept = {name: place for name, place in use.assigns.items() if not _cannot(place.value)}
     for place in use.refers.values():
         changed = use.changes and isinstance(place.value, (*CONTAINERS, np.ndarray))
-        if changed or isinstance(place.value, _GENERATORS):
+        held = changes_itself(place.value) or attributes.has_variables(place.value)
+        if changed or held or isinstance(place.value, _GENERATORS):
             kept[key_of(place, kept)] = place
     return kept
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import collections
 import dis
+import functools
 import inspect
+import sys
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,6 +22,8 @@ MISSING = object()
 """The value of a name that has none yet."""
 _SAVED = {"stop_training"}
 """What Keras itself keeps on the model, and is saved."""
+_LAYERS = {"layers", "get_layer"}
+"""How functions get at the layers of a model."""
 _CHANGING = frozenset(
     {
         "add",
@@ -91,7 +95,7 @@ def use_of(thing: Any) -> Use:
     """What the functions of ``thing``, a callback or the like, do with names outside of it."""
     use = Use()
     seen: set[FunctionType] = set()
-    waiting = list(_functions(thing))
+    waiting = list(_functions(thing, use))
     while waiting:
         function = waiting.pop(0)
         if function in seen:
@@ -99,8 +103,8 @@ def use_of(thing: Any) -> Use:
         seen.add(function)
         places = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
         _read(function.__code__, function.__globals__, places, use)
-        values = [place.value for place in use.refers.values()]
-        waiting += [each for each in values if inspect.isfunction(each) and _of_script(each)]
+        for place in list(use.refers.values()):
+            waiting += (each for each in _called(place.value, use) if _of_script(each))
     for kind in _kinds(thing):
         for name, value in vars(kind).items():
             if isinstance(value, CONTAINERS) and name not in vars(thing):
@@ -109,15 +113,51 @@ def use_of(thing: Any) -> Use:
     return use
 
 
-def _functions(thing: Any) -> Iterator[FunctionType]:
+def changes_itself(value: Any) -> bool:
+    """Whether it is an object of a class of the script whose methods change something."""
+    if not _of_script_class(type(value)) or isinstance(value, CONTAINERS):
+        return False
+    if any(of_keras(each.__module__) for each in type(value).__mro__[:-1]):
+        return False  # a callback, a PyDataset, a layer: seen to elsewhere
+    for kind in _kinds(value):
+        for name, each in vars(kind).items():
+            if inspect.isfunction(each) and not name.startswith("__init") and _changes(each):
+                return True
+    return False
+
+
+def _functions(thing: Any, use: Use) -> Iterator[FunctionType]:
     for value in vars(thing).values():
-        if inspect.isfunction(value) and not of_keras(value.__module__):
-            yield value
+        yield from _called(value, use)
     for kind in _kinds(thing):
         for value in vars(kind).values():
             function = getattr(value, "__func__", getattr(value, "fget", value))
-            if callable(function) and inspect.isfunction(inspect.unwrap(function)):
-                yield inspect.unwrap(function)
+            if callable(function):
+                yield from _unwrapped(function)
+
+
+def _called(value: Any, use: Use) -> Iterator[FunctionType]:
+    """The functions that a call of ``value`` runs; what they are bound to goes to ``use``."""
+    if isinstance(value, functools.partial):
+        bound = {str(index): each for index, each in enumerate(value.args)}
+        for name, each in {**bound, **value.keywords}.items():
+            place = Place({name: each}, name)  # what it holds is changed in place
+            use.refers.setdefault(key_of(place, use.refers), place)
+        yield from _called(value.func, use)
+    elif inspect.ismethod(value):
+        place = Place({"self": value.__self__}, "self")
+        use.refers.setdefault(key_of(place, use.refers), place)
+        yield from _unwrapped(value.__func__)
+    elif inspect.isfunction(value):
+        yield from _unwrapped(value)
+
+
+def _unwrapped(function: Any) -> Iterator[FunctionType]:
+    """A function and, if it is a decorator's, the one that is decorated."""
+    while function is not None:
+        if inspect.isfunction(function) and not of_keras(function.__module__):
+            yield function
+        function = getattr(function, "__wrapped__", None)
 
 
 def _kinds(thing: Any) -> list[type]:
@@ -131,6 +171,24 @@ def of_keras(module: str | None) -> bool:
 
 def _of_script(function: FunctionType) -> bool:
     return not function.__code__.co_filename.startswith(_LIBRARIES)
+
+
+def _of_script_class(kind: type) -> bool:
+    """Whether it is a class of the script, of which nothing is built in."""
+    module = sys.modules.get(kind.__module__)
+    file = getattr(module, "__file__", None)
+    if of_keras(kind.__module__) or module is None or not hasattr(kind, "__dict__"):
+        return False
+    return module.__name__ == "__main__" or (bool(file) and not str(file).startswith(_LIBRARIES))
+
+
+def _changes(function: FunctionType) -> bool:
+    """Whether it puts something on an object or into one."""
+    return any(
+        each.opname in ("STORE_ATTR", "STORE_SUBSCR", "DELETE_SUBSCR")
+        or (each.opname in ("LOAD_ATTR", "LOAD_METHOD") and each.argval in _CHANGING)
+        for each in dis.get_instructions(function)
+    )
 
 
 def _read(code: CodeType, names: dict[str, Any], cells: dict[str, Any], use: Use) -> None:
@@ -155,8 +213,13 @@ def _read(code: CodeType, names: dict[str, Any], cells: dict[str, Any], use: Use
                     use.model[name] = None
                 elif loaded is not None:
                     use.assigns.setdefault(key_of(loaded, use.assigns), loaded)
+                elif _LAYERS & set(code.co_names) and _not_its_own(before, code):
+                    use.model[f"layers[...].{name}"] = None
             case "STORE_SUBSCR" | "DELETE_SUBSCR":
                 use.changes = True
+            case "LOAD_ATTR" | "LOAD_METHOD" if name == "compile":
+                if before is not None and before.argval == "model":
+                    use.model["compile()"] = None
             case "LOAD_ATTR" | "LOAD_METHOD" if name in _CHANGING:
                 use.changes = True
                 if loaded is not None and isinstance(loaded.value, CONTAINERS):
@@ -171,6 +234,13 @@ def _read(code: CodeType, names: dict[str, Any], cells: dict[str, Any], use: Use
         if isinstance(inner, CodeType):
             own = {name: cell for name, cell in cells.items() if name not in code.co_cellvars}
             _read(inner, names, own, use)
+
+
+def _not_its_own(before: Any, code: CodeType) -> bool:
+    """Whether ``before`` loads a thing that came from somewhere, not an attribute or ``self``."""
+    if before.opname.startswith("LOAD_FAST"):
+        return before.argval not in code.co_varnames[:1]
+    return str(before.opname).startswith(("BINARY_SUBSCR", "BINARY_OP", "CALL"))
 
 
 def key_of(place: Place, places: dict[str, Place]) -> str:
