@@ -9,6 +9,8 @@ import docker
 import pytest
 
 from agent.stores import servers
+from outlast_agent.runtimes.base import Work
+from outlast_agent.runtimes.docker import DockerRuntime
 
 REGISTRY_CONFIG = """\
 version: 0.1
@@ -88,3 +90,33 @@ def folders(tmp_path: Path) -> Path:
     for name in ("scratch", "outputs", "control", "code", "state"):
         (tmp_path / name).mkdir()
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def runtime() -> DockerRuntime:
+    return DockerRuntime()
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy this machine is, a log is waited for to its end."""
+    monkeypatch.setattr("outlast_agent.runtimes.docker.LOG_SECONDS", 60.0)
+
+
+@pytest.fixture
+def work(folders: Path, machine: str) -> Work:
+    return Work(
+        job="digits",
+        machine=machine,
+        launch=1,
+        attempt=1,
+        image="outlast-ci/sklearn",
+        command=("true",),
+        env={},
+        scratch=folders / "scratch",
+        outputs=folders / "outputs",
+        control=folders / "control",
+        code=folders / "code",
+        log=folders / "log",
+        state=folders / "state",
+    )

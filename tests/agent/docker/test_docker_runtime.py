@@ -6,74 +6,20 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import docker
 import pytest
 
+from agent.docker.docker_kit import python, run, start_elsewhere, wait_for
 from outlast_agent.runtimes import metadata_block
-from outlast_agent.runtimes.base import CannotStartError, Exit, Running, TryAgainError, Work
+from outlast_agent.runtimes.base import CannotStartError, Exit, TryAgainError, Work
 from outlast_agent.runtimes.docker import DockerRuntime
-from outlast_agent.runtimes.docker_log import LogFollower
 from outlast_agent.spec import ResourceSpec
 
-pytestmark = pytest.mark.needs("docker", "sklearn-image")
-
-Starter = Callable[..., tuple[Running, Work]]
-
-
-@pytest.fixture(scope="module")
-def runtime() -> DockerRuntime:
-    return DockerRuntime()
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However busy this machine is, a log is waited for to its end."""
-    monkeypatch.setattr("outlast_agent.runtimes.docker.LOG_SECONDS", 60.0)
-
-
-@pytest.fixture
-def work(folders: Path, machine: str) -> Work:
-    return Work(
-        job="digits",
-        machine=machine,
-        launch=1,
-        attempt=1,
-        image="outlast-ci/sklearn",
-        command=("true",),
-        env={},
-        scratch=folders / "scratch",
-        outputs=folders / "outputs",
-        control=folders / "control",
-        code=folders / "code",
-        log=folders / "log",
-        state=folders / "state",
-    )
-
-
-def run(runtime: DockerRuntime, work: Work, *command: str) -> Exit:
-    """Start, wait for the end, remove."""
-    running = runtime.start(replace(work, command=command))
-    end = runtime.wait(running, 60)
-    assert end is not None
-    runtime.remove(running)
-    return end
-
-
-def python(text: str) -> tuple[str, ...]:
-    return ("python3", "-u", "-c", text)
-
-
-def wait_for(what: Callable[[], bool]) -> None:
-    limit = time.monotonic() + 20
-    while not what():
-        assert time.monotonic() < limit
-        time.sleep(0.02)
+pytestmark = [pytest.mark.needs("docker", "sklearn-image"), pytest.mark.usefixtures("patience")]
 
 
 def test_an_engine_that_does_not_answer(
@@ -214,122 +160,6 @@ def test_kill(runtime: DockerRuntime, work: Work) -> None:
     assert runtime.wait(running, 0.3) is None
     runtime.kill(running)
     assert runtime.wait(running, 20) == Exit(137)
-
-
-STARTER = """
-import json, sys, time
-from pathlib import Path
-from outlast_agent.runtimes.base import Work
-from outlast_agent.runtimes import docker_log
-from outlast_agent.runtimes.docker import DockerRuntime
-paths, others, bounds = json.loads(sys.argv[1])
-docker_log.MARK_BYTES = bounds.pop("mark", docker_log.MARK_BYTES)
-docker_log.ENGINE_LOG.update(bounds)
-work = Work(**others, **{name: Path(path) for name, path in paths.items()}, env={})
-DockerRuntime().start(work)
-print("started", flush=True)
-time.sleep(60)
-"""
-
-
-def start_elsewhere(work: Work, **bounds: int | str) -> subprocess.Popen[bytes]:
-    """Start ``work`` by another process, as a daemon that may be killed."""
-    paths = ("scratch", "outputs", "control", "code", "log", "state")
-    others = ("job", "machine", "launch", "attempt", "image", "command")
-    told = json.dumps(
-        [
-            {name: str(getattr(work, name)) for name in paths},
-            {name: getattr(work, name) for name in others},
-            bounds,
-        ]
-    )
-    process = subprocess.Popen([sys.executable, "-c", STARTER, told], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"started\n"
-    return process
-
-
-def test_a_container_outlives_its_daemon_and_its_log_is_whole(
-    runtime: DockerRuntime, work: Work
-) -> None:
-    script = """
-import sys, time
-for n in range(3000):
-    print("line", n, file=(sys.stdout, sys.stderr)[n % 2], flush=True)
-    time.sleep(0.0005)
-time.sleep(1)
-print("last")
-"""
-    work.log.write_bytes(b"what an earlier attempt said\n")
-    daemon = start_elsewhere(replace(work, command=python(script)))
-    wait_for(lambda: len(work.log.read_bytes()) > 5000)
-    daemon.kill()
-    daemon.wait()
-    running = runtime.adopt(work)
-    assert running is not None
-    assert runtime.adopt(work) == running
-    assert runtime.wait(running, 30) == Exit(0)
-    first, *lines, last = work.log.read_text().splitlines()
-    assert (first, last) == ("what an earlier attempt said", "last")
-    # What went to the two outputs at the same moment may change places; nothing is lost.
-    assert sorted(lines) == sorted(f"line {n}" for n in range(3000))
-
-
-def test_what_the_engine_has_dropped_of_a_long_log_is_not_asked_for_again(
-    runtime: DockerRuntime, work: Work
-) -> None:
-    script = """
-import os, time
-def say(begin, end):
-    for n in range(begin, end):
-        print("line", n, flush=n % 100 == 99)
-        if n % 100 == 99:
-            time.sleep(0.02)
-say(0, 20000)
-while not os.path.exists("/outlast/outputs/go"):
-    time.sleep(0.01)
-say(20000, 23000)
-"""
-    command = ("python3", "-c", script)
-    # One second's lines are some 430 KB there: enough stays, and much has gone.
-    bounds = {"max-size": "600k", "max-file": "2"}
-    daemon = start_elsewhere(replace(work, command=command), mark=2000, **bounds)
-    wait_for(lambda: work.log.read_bytes().endswith(b"line 19999\n"))
-    daemon.kill()
-    daemon.wait()
-    running = runtime.adopt(work)
-    assert running is not None
-    (work.outputs / "go").touch()
-    assert runtime.wait(running, 30) == Exit(0)
-    assert work.log.read_text().splitlines() == [f"line {n}" for n in range(23000)]
-
-
-def test_of_a_flood_the_last_lines_are_there(
-    runtime: DockerRuntime, work: Work, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("outlast_agent.runtimes.docker.LOG_SECONDS", 0.1)
-    given = LogFollower._lines
-
-    def slowly(self: LogFollower, since: int) -> Iterator[bytes]:
-        for number, line in enumerate(given(self, since)):
-            if number % 100 == 99:
-                time.sleep(0.1)
-            yield line
-
-    monkeypatch.setattr(LogFollower, "_lines", slowly)
-    script = "print('line\\n' * 20000 + 'last words'); raise SystemExit(3)"
-    running = runtime.start(replace(work, command=python(script)))
-    wait_for(lambda: runtime.wait(running, 1) == Exit(3))
-    said = work.log.read_text()
-    assert said.endswith("line\nlast words\n")
-    before, _, after = said.partition("\noutlast: a part of the log is left out here")
-    assert before.startswith("line\nline\n")
-    assert after.count("line\n") == 999
-    time.sleep(0.5)
-    again = DockerRuntime()
-    assert again.adopt(work) is not None  # a daemon that starts again adds nothing
-    assert again.wait(running, 20) == Exit(3)
-    assert work.log.read_text() == said
 
 
 def test_adopting_finds_what_has_ended(runtime: DockerRuntime, work: Work) -> None:
