@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from outlast.keras_fit import attributes
+from outlast.keras_fit.held_variables import Lost
 from outlast.plain import decode, encode
 
 
@@ -80,7 +81,7 @@ def test_what_finds_no_place_is_said_and_the_rest_comes_back() -> None:
     Point = collections.namedtuple("Point", "x y")
     old = Thing(first=Thing(value=1), path=[Point(1, 2)], count=3)
     new = Thing(first=None, path=[], count=0)
-    with pytest.raises(attributes.Lost, match=r"first: .*; path: .*"):
+    with pytest.raises(Lost, match=r"first: .*; path: .*"):
         attributes.restore(new, attributes.capture(old))
     assert new.count == 3
 
@@ -120,6 +121,22 @@ def test_only_what_changed_since_the_baseline_is_state() -> None:
     attributes.restore(new, moved(baseline.changed()))
     assert (new.attempt, new.descriptor, new.path) == (2, 3, "/b")
     assert (new.count, new.seen, new.data[5]) == (1, ["x"], 0)
+
+
+def test_of_an_object_too_only_what_changed_is_state() -> None:
+    thing = Thing(held=Thing(data=np.zeros(9), path="/a", deep=Thing(count=0, pid=1), seen=[]))
+    baseline = attributes.Baseline(thing)
+    assert baseline.changed() == {}
+    thing.held.deep.count = 4
+    thing.held.seen.append(2)
+    changed = baseline.changed()
+    assert changed == {
+        "held": ("object", {"deep": ("object", {"count": ("plain", 4)}), "seen": ("plain", [2])})
+    }
+    new = Thing(held=Thing(data=np.ones(9), path="/b", deep=Thing(count=0, pid=2), seen=[]))
+    attributes.restore(new, moved(changed))
+    assert (new.held.path, new.held.deep.count, new.held.deep.pid) == ("/b", 4, 2)
+    assert (new.held.seen, new.held.data[0]) == ([2], 1)
 
 
 @pytest.mark.parametrize(

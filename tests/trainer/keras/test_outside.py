@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from outlast.keras_fit.outside import Outside, emptied, generators, lost
+from outlast.keras_fit.script_names import _not_its_own
 
 losses: list[float] = []
 by_name: dict[str, list[float]] = collections.defaultdict(list)
@@ -151,6 +152,21 @@ def test_layers_that_a_callback_changes_are_named() -> None:
 
     names = ["model.compile()", "model.layers[...].rate", "model.layers[...].trainable"]
     assert list(lost([Thaws()])) == [("Thaws", names)]
+
+
+def test_an_attribute_of_the_callback_is_none_of_a_layer() -> None:
+    class Counts:
+        model: Any = None
+
+        def on_epoch_begin(self, epoch: int) -> None:
+            self.epoch = epoch
+            self.count = len(self.model.layers)
+
+    assert list(lost([Counts()])) == []
+    code = Counts.on_epoch_begin.__code__
+    two = SimpleNamespace(opname="LOAD_FAST_LOAD_FAST", argval=("epoch", "self"))
+    assert not _not_its_own(two, code)  # as Python 3.13 writes it
+    assert _not_its_own(SimpleNamespace(opname="LOAD_FAST", argval="epoch"), code)
 
 
 def test_what_is_only_read_is_not_saved() -> None:

@@ -23,13 +23,12 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from outlast.keras_fit.capture import identity, variables_of
+from outlast.keras_fit.held_variables import Known, Lost, assigned, is_tensor
 from outlast.plain import encode
 
 _DEPTH = 5
 _FEW = 64  # items of a list that are looked into
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: not built in
-_WITH_VARIABLES = {"Layer", "BaseOptimizer", "SeedGenerator"}
 _LEFT_ALONE = (
     type,
     type(inspect),
@@ -42,27 +41,6 @@ _LEFT_ALONE = (
     np.ufunc,
     threading.Thread,
 )
-
-
-class Lost(Exception):  # noqa: N818 - one attribute is: the others are there
-    """What was saved does not fit what is here."""
-
-
-class Known:
-    """The variables that belong to the model that is trained, and are saved with it."""
-
-    def __init__(self, model: Any = None) -> None:
-        self._model = model
-        self._found: set[int] | None = None
-
-    def variables_in(self, value: Any) -> list[Any] | None:
-        """Those of ``value`` to be saved with it; None: it is nothing that has some."""
-        found = _variables(value, models=self._model is not None)
-        if not found or self._model is None:
-            return found
-        if self._found is None:
-            self._found = {identity(each.value) for each in variables_of(self._model)}
-        return [each for each in found if identity(each) not in self._found]
 
 
 def capture(
@@ -118,19 +96,15 @@ class Baseline:
     def changed(self, *, copy: bool = True) -> dict[str, Any]:
         """What :func:`restore` takes, for the attributes that changed."""
         found = {}
-        for name, (how, data) in self._capture().items():
-            if name not in self._digests or _differs((how, data), self._digests[name]):
+        for name, kept in self._capture().items():
+            if name not in self._digests or _differs(kept, self._digests[name]):
+                how, data = _less(kept, self._digests.get(name))
                 found[name] = (how, _copied(data, copy))
         return found
 
     def _capture(self) -> dict[str, Any]:
         model = getattr(self._owner, "model", None)
         return capture(self._thing, without=self._without, copy=False, model=model)
-
-
-def has_variables(value: Any) -> bool:
-    """Whether it is a variable, or a layer, a model, an optimizer or a metric."""
-    return _variables(value) is not None
 
 
 def strange(thing: Any, *, without: Collection[str] = ()) -> list[str]:
@@ -162,7 +136,7 @@ def _capture(value: Any, copy: bool, known: Known, depth: int) -> tuple[str, Any
         how = "plain"
     if _is_plain(value):
         return how, _copied(value, copy)
-    if _is_tensor(value):
+    if is_tensor(value):
         array = np.array(value)
         return ("tensor", array) if _is_plain(array) else None
     variables = known.variables_in(value)
@@ -199,7 +173,7 @@ def _restore(current: Any, kept: Any) -> Any:
         case "numpy":
             current.set_state(data)
         case "variables":
-            return _assigned(current, data)
+            return assigned(current, data)
         case "tensor":
             import tensorflow as tf  # noqa: PLC0415 - it was one of its tensors
 
@@ -315,34 +289,14 @@ def _differs(kept: Any, digest: Any) -> bool:
     return bool(_digest((how, data)) != digest)
 
 
-def _variables(value: Any, *, models: bool = True) -> list[Any] | None:
-    """The variables of what has some, or the variable itself; None: it is neither."""
-    kinds = {kind.__name__ for kind in type(value).__mro__ if _is_keras_kind(kind)}
-    if "Model" in kinds and models:
-        return [each.value for each in variables_of(value)]
-    if "Metric" in kinds or (models and kinds & _WITH_VARIABLES):
-        return list(value.variables)
-    if kinds and hasattr(value, "assign") and hasattr(value, "shape"):
-        return [value]
-    return None
-
-
-def _assigned(current: Any, data: list[Any]) -> Any:
-    if current is None and len(data) == 1:  # a variable made in training
-        import tensorflow as tf  # noqa: PLC0415 - it was one of its variables
-
-        return tf.Variable(data[0], trainable=False)
-    there = _variables(current) or []
-    if [tuple(each.shape) for each in there] != [each.shape for each in data]:
-        raise Lost("its variables were made in training, or are others")
-    for variable, value in zip(there, data, strict=True):
-        variable.assign(value)
-    return current
-
-
-def _is_tensor(value: Any) -> bool:
-    return type(value).__name__ == "EagerTensor" and _is_keras_kind(type(value))
-
-
-def _is_keras_kind(kind: type) -> bool:
-    return kind.__module__.split(".")[0] in ("keras", "tensorflow")
+def _less(kept: Any, digest: Any) -> Any:
+    """Of an object that was there, what changed; of all else, everything."""
+    how, data = kept
+    if how != "object" or digest is None or digest[0] != repr("object"):
+        return kept
+    before = dict(digest[1])
+    return how, {
+        name: _less(item, before.get(name))
+        for name, item in data.items()
+        if name not in before or _differs(item, before[name])
+    }

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from outlast.keras_fit import attributes
+from outlast.keras_fit.held_variables import Lost
 from outlast.keras_fit.outside import Outside
 
 _NEVER = ("model", "_model", "params", "validation_data")
@@ -63,7 +64,7 @@ def restore(callbacks: Iterable[Any], records: list[dict[str, Any]]) -> list[str
             callback.append = record["append"]
         try:
             Outside(callback).restore(record.get("outside", {}))
-        except attributes.Lost as error:
+        except Lost as error:
             lost.append(f"{record['kind']} ({error})")
         if record["own"] is not None:
             callback.set_state(record["own"])
@@ -73,7 +74,7 @@ def restore(callbacks: Iterable[Any], records: list[dict[str, Any]]) -> list[str
             callback._set_monitor_op()
         try:
             attributes.restore(callback, record["attributes"])
-        except attributes.Lost as error:
+        except Lost as error:
             lost.append(f"{record['kind']} ({error})")
     return lost
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from outlast.keras_fit import attributes, data_order
+from outlast.keras_fit.held_variables import has_variables
 from outlast.keras_fit.script_names import (
     CONTAINERS,
     MISSING,
@@ -107,7 +108,7 @@ def _kept(use: Use) -> dict[str, Place]:
     kept = {name: place for name, place in use.assigns.items() if not _cannot(place.value)}
     for place in use.refers.values():
         changed = use.changes and isinstance(place.value, (*CONTAINERS, np.ndarray))
-        held = changes_itself(place.value) or attributes.has_variables(place.value)
+        held = changes_itself(place.value) or has_variables(place.value)
         if changed or held or isinstance(place.value, _GENERATORS):
             kept[key_of(place, kept)] = place
     return kept

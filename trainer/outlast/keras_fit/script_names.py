@@ -239,7 +239,9 @@ def _read(code: CodeType, names: dict[str, Any], cells: dict[str, Any], use: Use
 def _not_its_own(before: Any, code: CodeType) -> bool:
     """Whether ``before`` loads a thing that came from somewhere, not an attribute or ``self``."""
     if before.opname.startswith("LOAD_FAST"):
-        return before.argval not in code.co_varnames[:1]
+        loaded = before.argval  # from Python 3.13 on, one instruction may load two
+        last = loaded[-1] if isinstance(loaded, tuple) else loaded
+        return last not in code.co_varnames[:1]
     return str(before.opname).startswith(("BINARY_SUBSCR", "BINARY_OP", "CALL"))
 
 

@@ -1,0 +1,70 @@
+"""The variables of what a callback holds beside the model that is trained: a teacher, averages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from outlast.keras_fit.capture import identity, variables_of
+
+_WITH_VARIABLES = {"Layer", "BaseOptimizer", "SeedGenerator"}
+
+
+class Lost(Exception):  # noqa: N818 - one attribute is: the others are there
+    """What was saved does not fit what is here."""
+
+
+class Known:
+    """The variables that belong to the model that is trained, and are saved with it."""
+
+    def __init__(self, model: Any = None) -> None:
+        self._model = model
+        self._found: set[int] | None = None
+
+    def variables_in(self, value: Any) -> list[Any] | None:
+        """Those of ``value`` to be saved with it; None: it is nothing that has some."""
+        found = _variables(value, models=self._model is not None)
+        if not found or self._model is None:
+            return found
+        if self._found is None:
+            self._found = {identity(each.value) for each in variables_of(self._model)}
+        return [each for each in found if identity(each) not in self._found]
+
+
+def has_variables(value: Any) -> bool:
+    """Whether it is a variable, or a layer, a model, an optimizer or a metric."""
+    return _variables(value) is not None
+
+
+def assigned(current: Any, data: list[Any]) -> Any:
+    """``current`` with the values ``data``. Raises :class:`Lost`."""
+    if current is None and len(data) == 1:  # a variable made in training
+        import tensorflow as tf  # noqa: PLC0415 - it was one of its variables
+
+        return tf.Variable(data[0], trainable=False)
+    there = _variables(current) or []
+    if [tuple(each.shape) for each in there] != [each.shape for each in data]:
+        raise Lost("its variables were made in training, or are others")
+    for variable, value in zip(there, data, strict=True):
+        variable.assign(value)
+    return current
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether it is a tensor that has a value."""
+    return type(value).__name__ == "EagerTensor" and _is_keras_kind(type(value))
+
+
+def _variables(value: Any, *, models: bool = True) -> list[Any] | None:
+    """The variables of what has some, or the variable itself; None: it is neither."""
+    kinds = {kind.__name__ for kind in type(value).__mro__ if _is_keras_kind(kind)}
+    if "Model" in kinds and models:
+        return [each.value for each in variables_of(value)]
+    if "Metric" in kinds or (models and kinds & _WITH_VARIABLES):
+        return list(value.variables)
+    if kinds and hasattr(value, "assign") and hasattr(value, "shape"):
+        return [value]
+    return None
+
+
+def _is_keras_kind(kind: type) -> bool:
+    return kind.__module__.split(".")[0] in ("keras", "tensorflow")
