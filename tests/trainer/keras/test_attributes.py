@@ -77,6 +77,22 @@ def test_named_tuples_come_back_as_what_they_are() -> None:
     assert type(new.point) is type(new.path[0]) is Point
 
 
+def test_variables_of_the_trained_model_are_not_saved_again() -> None:
+    import keras
+
+    shared, own = keras.layers.Dense(1), keras.layers.Dense(1)
+    trained = keras.Sequential([keras.Input((2,)), shared])
+    other = keras.Sequential([keras.Input((2,)), shared, own])
+    assert attributes.capture(Thing(it=shared), model=trained) == {}
+    state = attributes.capture(Thing(it=other), model=trained)
+    assert [each is None for each in state["it"][1]] == [True, True, False, False]
+    own.kernel.assign([[5.0]])
+    shared.bias.assign([7.0])
+    attributes.restore(Thing(it=other), state)
+    assert float(own.kernel[0, 0]) == float(state["it"][1][2][0, 0]) != 5.0
+    assert float(shared.bias[0]) == 7.0
+
+
 def test_what_finds_no_place_is_said_and_the_rest_comes_back() -> None:
     Point = collections.namedtuple("Point", "x y")
     old = Thing(first=Thing(value=1), path=[Point(1, 2)], count=3)

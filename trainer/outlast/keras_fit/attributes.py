@@ -141,7 +141,9 @@ def _capture(value: Any, copy: bool, known: Known, depth: int) -> tuple[str, Any
         return ("tensor", array) if _is_plain(array) else None
     variables = known.variables_in(value)
     if variables is not None:
-        return ("variables", [np.array(each) for each in variables]) if variables else None
+        if all(each is None for each in variables):
+            return None
+        return "variables", [None if each is None else np.array(each) for each in variables]
     if isinstance(value, tuple) and hasattr(value, "_fields") and _is_plain(tuple(value)):
         return "named", _copied(tuple(value), copy)
     if depth < _DEPTH and type(value) in (list, tuple, dict):

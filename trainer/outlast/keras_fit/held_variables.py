@@ -21,13 +21,13 @@ class Known:
         self._found: set[int] | None = None
 
     def variables_in(self, value: Any) -> list[Any] | None:
-        """Those of ``value`` to be saved with it; None: it is nothing that has some."""
+        """Those of ``value``, None for one that is known; None: it is nothing that has some."""
         found = _variables(value, models=self._model is not None)
         if not found or self._model is None:
             return found
         if self._found is None:
             self._found = {identity(each.value) for each in variables_of(self._model)}
-        return [each for each in found if identity(each) not in self._found]
+        return [None if identity(each) in self._found else each for each in found]
 
 
 def has_variables(value: Any) -> bool:
@@ -42,10 +42,13 @@ def assigned(current: Any, data: list[Any]) -> Any:
 
         return tf.Variable(data[0], trainable=False)
     there = _variables(current) or []
-    if [tuple(each.shape) for each in there] != [each.shape for each in data]:
+    pairs = list(zip(there, data, strict=False))
+    fits = all(value is None or value.shape == tuple(each.shape) for each, value in pairs)
+    if len(there) != len(data) or not fits:
         raise Lost("its variables were made in training, or are others")
-    for variable, value in zip(there, data, strict=True):
-        variable.assign(value)
+    for variable, value in pairs:
+        if value is not None:
+            variable.assign(value)
     return current
 
 
