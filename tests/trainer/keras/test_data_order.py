@@ -112,7 +112,8 @@ def test_an_endless_repeat_is_found_where_its_shuffle_is(tf, batch_first) -> Non
             states[taken] = made_from.position(iterator, taken)
         except NotHere:
             assert batch_first
-    assert len(states) >= 20, "a position is found after one more batch at the latest"
+    # Between two passes, of four batches, there is none for a batch, seldom for two.
+    assert len(states) > len(seen) // 2
     for taken, state in list(states.items())[::3]:
         found = make().find(taken, state)
         assert [plain(next(found)) for _ in range(29 - taken)] == seen[taken:], taken
