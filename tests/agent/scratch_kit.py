@@ -114,11 +114,13 @@ class Slow(Store):
     def __init__(self, inner: Store, seconds: float = 0.0) -> None:
         self.inner, self.seconds = inner, seconds
         self.away = False
+        self.begun: list[str] = []
         self.created: list[str] = []
         self.url = inner.url
         self.pause = threading.Event()
 
     def create(self, key: str, data: bytes | Path) -> None:
+        self.begun.append(key)
         if "/objects/" in key:
             self.pause.wait(self.seconds)
         if self.away:

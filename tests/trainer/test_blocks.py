@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
 import xxhash
 
-from outlast.blocks import BlockFile, Blocks
+from outlast.blocks import BlockFile, Blocks, create, set_direct
 
 SIZE = 8192
 
@@ -18,6 +19,13 @@ SIZE = 8192
 @pytest.fixture
 def blocks() -> Blocks:
     return Blocks(count=2, size=SIZE)
+
+
+def opened(path: Path, blocks: Blocks, *, direct: bool) -> BlockFile:
+    file = create(path)
+    if direct:
+        set_direct(file)
+    return BlockFile(file, blocks)
 
 
 def data(length: int) -> bytes:
@@ -28,7 +36,7 @@ def data(length: int) -> bytes:
 @pytest.mark.parametrize("length", [0, 1, 4095, 4096, SIZE, SIZE + 1, 5 * SIZE + 4097])
 def test_a_file_holds_what_was_written(tmp_path, blocks, length, direct) -> None:
     whole = data(length)
-    file = BlockFile(tmp_path / "file", blocks, direct=direct)
+    file = opened(tmp_path / "file", blocks, direct=direct)
     for start in range(0, length, 3001):
         file.write(whole[start : start + 3001])
     assert file.end(fsync=True) == xxhash.xxh3_128_hexdigest(whole)
@@ -38,7 +46,7 @@ def test_a_file_holds_what_was_written(tmp_path, blocks, length, direct) -> None
 
 
 def test_two_files_may_be_under_way(tmp_path, blocks) -> None:
-    files = [BlockFile(tmp_path / name, blocks, direct=True) for name in ("one", "two")]
+    files = [opened(tmp_path / name, blocks, direct=True) for name in ("one", "two")]
     for number, file in enumerate(files):
         file.write(data(7 * SIZE + number))
         file.end(fsync=True)
@@ -59,7 +67,7 @@ def test_a_direct_write_that_is_refused_goes_through_the_page_cache(
         return write(file, part, at)
 
     monkeypatch.setattr(os, "pwrite", pwrite)
-    file = BlockFile(tmp_path / "file", blocks, direct=True)
+    file = opened(tmp_path / "file", blocks, direct=True)
     file.write(data(SIZE + 5))
     file.end(fsync=True)
     file.settle()
@@ -72,14 +80,14 @@ def test_a_full_disk_is_told_and_no_block_is_lost(tmp_path, blocks, direct) -> N
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2 * SIZE, hard))  # Python ignores SIGXFSZ
     try:
-        file = BlockFile(tmp_path / "file", blocks, direct=direct)
+        file = opened(tmp_path / "file", blocks, direct=direct)
         file.write(data(6 * SIZE))
         file.end(fsync=True)
         with pytest.raises(OSError, match="File too large"):
             file.settle()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    again = BlockFile(tmp_path / "again", blocks, direct=direct)
+    again = opened(tmp_path / "again", blocks, direct=direct)
     again.write(data(6 * SIZE))
     again.end(fsync=True)
     again.settle()
@@ -88,7 +96,7 @@ def test_a_full_disk_is_told_and_no_block_is_lost(tmp_path, blocks, direct) -> N
 
 def test_a_file_that_is_given_up_gives_its_blocks_back(tmp_path, blocks) -> None:
     for number in range(5):
-        file = BlockFile(tmp_path / str(number), blocks, direct=True)
+        file = opened(tmp_path / str(number), blocks, direct=True)
         file.write(data(SIZE + 5))
         file.give_up()
     assert blocks.take() is not blocks.take()

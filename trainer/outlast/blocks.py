@@ -66,14 +66,14 @@ class Blocks:
 
 
 class BlockFile:
-    """One new file that is written from its start to its end."""
+    """One file that is written from its start to its end, whatever was in it."""
 
-    def __init__(self, path: Path, blocks: Blocks, *, direct: bool) -> None:
-        """Create ``path``. Raises FileExistsError, OSError."""
+    def __init__(self, file: int, blocks: Blocks) -> None:
+        """``file`` is a descriptor, closed by :meth:`settle` or :meth:`give_up`."""
         self.size = 0
         """Bytes written."""
         self._blocks = blocks
-        self._file = _create(path, direct=direct)
+        self._file = file
         self._hasher = xxhash.xxh3_128()
         self._block: np.ndarray | None = None
         self._filled = 0
@@ -113,8 +113,7 @@ class BlockFile:
 
     def settle(self) -> None:
         """Wait until all is as :meth:`end` said; close the file. Raises OSError."""
-        self._wait()
-        os.close(self._file)
+        self._close()
         if self._error is not None:
             raise self._error
 
@@ -123,13 +122,15 @@ class BlockFile:
         if self._block is not None:
             self._blocks.give(self._block)
             self._block = None
-        self._wait()
-        with contextlib.suppress(OSError):
-            os.close(self._file)
+        self._close()
 
-    def _wait(self) -> None:
+    def _close(self) -> None:
         with self._condition:
             self._condition.wait_for(lambda: self._under_way == 0)
+        with contextlib.suppress(OSError):
+            # A process forked meanwhile would keep it locked.
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+        os.close(self._file)
 
     def _hand_over(self) -> None:
         block, filled, at = self._block, self._filled, self.size
@@ -178,16 +179,16 @@ def _tried(work: Callable[[], None]) -> OSError | None:
     return None
 
 
-def _create(path: Path, *, direct: bool) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    if direct and _DIRECT:
-        try:
-            return os.open(path, flags | _DIRECT, 0o666)
-        except OSError as error:
-            if error.errno != errno.EINVAL:  # tmpfs, and some network file systems
-                raise
-            path.unlink(missing_ok=True)  # it may be there all the same
-    return os.open(path, flags, 0o666)
+def create(path: Path) -> int:
+    """A descriptor of a new file at ``path``, to be written. Raises FileExistsError, OSError."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+
+
+def set_direct(file: int) -> None:
+    """Have ``file`` written past the page cache, where its file system allows that."""
+    if _DIRECT:
+        with contextlib.suppress(OSError):  # tmpfs, and some network file systems
+            fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | _DIRECT)
 
 
 def _put(file: int, block: np.ndarray, filled: int, at: int) -> None:

@@ -11,7 +11,6 @@ names for, and cannot leave out what is there already.
 from __future__ import annotations
 
 import contextlib
-import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,9 +21,10 @@ import numpy as np
 import xxhash
 
 from outlast import tensors
-from outlast.blocks import BlockFile, Blocks
+from outlast.blocks import BlockFile, Blocks, create, set_direct
 from outlast.durable import fsync_folder, make_folder
 from outlast.manifest import Array, ObjectRef, OutputFile, Piece
+from outlast.spares import Spares
 
 OBJECT_BYTES = 64 << 20
 """Arrays are split at this, and an object is closed before it grows past it by a quarter."""
@@ -107,9 +107,9 @@ class _Chunk:
 class ObjectWriter:
     """Writes the objects of one save below ``root``.
 
-    ``known`` says where the bytes of the previous save lie; ``blocks`` are used again from save
-    to save. What is written with ``fsync`` goes past the page cache, to be durable at once; what
-    is not will be read back at once.
+    ``known`` says where the bytes of the previous save lie; ``blocks`` and ``spares`` are used
+    again from save to save. What is written with ``fsync`` goes past the page cache, to be
+    durable at once; what is not will be read back at once.
     """
 
     def __init__(
@@ -119,13 +119,15 @@ class ObjectWriter:
         *,
         known: Mapping[Content, Placed],
         blocks: Blocks | None = None,
+        spares: Spares | None = None,
         fsync: bool = True,
         object_bytes: int = OBJECT_BYTES,
     ) -> None:
         self._blocks = Blocks() if blocks is None else blocks
         self._root, self._attempt, self._known, self._fsync = root, attempt, known, fsync
         self._limit = object_bytes
-        self._folder = root / "objects" / f"{attempt:06d}"
+        self._folder = object_folder(root, attempt)
+        self._spares = Spares(self._folder) if spares is None else spares
         self._there: dict[ObjectRef, bool] = {}
         self._index: dict[Content, Placed] = {}
         self._created: list[ObjectRef] = []
@@ -258,8 +260,10 @@ class ObjectWriter:
 
     def _put(self, parts: Iterable[Any]) -> ObjectRef:
         """Write one object of ``parts``, buffers that follow each other."""
-        temporary = self._folder / f".{secrets.token_hex(8)}.tmp"
-        file = BlockFile(temporary, self._blocks, direct=self._fsync)
+        temporary, descriptor = self._spares.take() or self._new_file()
+        if self._fsync:
+            set_direct(descriptor)
+        file = BlockFile(descriptor, self._blocks)
         try:
             for part in parts:
                 file.write(part)
@@ -277,6 +281,10 @@ class ObjectWriter:
             self._settle()
         return ref
 
+    def _new_file(self) -> tuple[Path, int]:
+        temporary = self._spares.temporary()
+        return temporary, create(temporary)
+
     def _settle(self) -> None:
         file, temporary, path = self._unsettled[0]
         file.settle()
@@ -288,12 +296,18 @@ class ObjectWriter:
             _drop(file, temporary)
         self._unsettled.clear()
         remove(self._root, self._created)
+        self._spares.clear()  # the disk may be full
 
 
 def _drop(file: BlockFile, temporary: Path) -> None:
     file.give_up()
     with contextlib.suppress(OSError):
         temporary.unlink(missing_ok=True)
+
+
+def object_folder(root: Path, attempt: int) -> Path:
+    """Where the objects of ``attempt`` lie below ``root``."""
+    return root / "objects" / f"{attempt:06d}"
 
 
 def remove(root: Path, refs: Iterable[ObjectRef]) -> None:

@@ -17,6 +17,7 @@ from outlast.manifest import (
     NewerVersionError,
     ObjectRef,
 )
+from outlast.spares import Spares
 
 
 def superseded(
@@ -47,10 +48,11 @@ class _Seen:
 class Retention:
     """Keeps the scratch folder of one attempt small."""
 
-    def __init__(self, scratch: Path, attempt: int) -> None:
+    def __init__(self, scratch: Path, attempt: int, spares: Spares) -> None:
+        """``spares`` gets the files of what is removed."""
         self.parent: CheckpointId | None = None
         """The checkpoint resumed from: it stays."""
-        self._scratch, self._attempt = scratch, attempt
+        self._scratch, self._attempt, self._spares = scratch, attempt, spares
         self._seen: dict[CheckpointId, _Seen] = {}
         self._ends_of_fits: set[CheckpointId] = set()
         # A later save of the same step takes the place of the earlier one, whose objects someone
@@ -94,7 +96,7 @@ class Retention:
             (self._scratch / id_.key).unlink(missing_ok=True)
             del self._seen[id_]
         for ref in self._unnamed - stay:
-            (self._scratch / ref.key).unlink(missing_ok=True)
+            self._spares.put(self._scratch / ref.key, ref.size)
             self._unnamed.discard(ref)
 
     def named(self, id_: CheckpointId) -> frozenset[ObjectRef]:

@@ -197,6 +197,7 @@ class Saving:
 
     def close(self) -> None:
         """Let other processes train with the folder."""
+        self._writer.close()
         self._let_go()
         self._let_go = lambda: None
 

@@ -31,11 +31,13 @@ from outlast.objects import (
     OutputUnreadableError,
     Placed,
     Written,
+    object_folder,
     remove,
 )
 from outlast.progress import Note
 from outlast.ranks import Parts
 from outlast.retention import Retention
+from outlast.spares import Spares
 
 Kind = str
 """``cadence``, ``notice``, ``fit`` or ``end``."""
@@ -101,7 +103,8 @@ class Writer:
         self._index: Mapping[Content, Placed] = {}
         self._blocks = Blocks()
         self._parts = Parts(scratch, attempt, world_size)
-        self._retention = Retention(scratch, attempt)
+        self._spares = Spares(object_folder(scratch, attempt))
+        self._retention = Retention(scratch, attempt, self._spares)
         self._told: set[str] = set()
         self._condition = threading.Condition()
         self._pending: deque[Save] = deque()
@@ -154,6 +157,12 @@ class Writer:
             done = self._condition.wait_for(lambda: not self._pending and not self._busy, timeout)
             return done and self._last_ok
 
+    def close(self) -> None:
+        """Remove what only further saves would use. If one is under way, it stays."""
+        with self._condition:
+            if self.idle:
+                self._spares.clear()
+
     def tell_failed(self, step: int, error: OSError) -> None:
         """Tell a person once why saving fails, until it succeeds again."""
         code, advice = _advice(error)
@@ -202,6 +211,7 @@ class Writer:
             self._attempt,
             known=self._index,
             blocks=self._blocks,
+            spares=self._spares,
             fsync=save.fsync,
         )
         written = objects.write(save.arrays.items(), save.files)
@@ -214,6 +224,7 @@ class Writer:
             raise
         self._index = written.index
         self.saved = Saved(save.step, save.kind, time.monotonic() - started, written.bytes_written)
+        self._spares.most = max(self._spares.most, written.bytes_written)
         if not self._rank:
             with suppress(OSError):  # what cannot be removed now can be after the next save
                 self._retention.apply()

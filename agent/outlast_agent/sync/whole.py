@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -89,7 +90,9 @@ class Scratch:
             try:
                 opened = beneath.open_file(self._root, *ref.key.split("/"))
                 descriptors[ref] = held.enter_context(opened)
-            except FileNotFoundError:
+                # The library writes over files that it needs no more, but not over locked ones.
+                fcntl.flock(descriptors[ref], fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except (FileNotFoundError, BlockingIOError):
                 # The library may have removed it, or saved the same step again with other
                 # objects; else somebody else has had his hands in it.
                 self._manifests.pop(manifest.id, None)
