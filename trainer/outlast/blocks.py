@@ -127,10 +127,12 @@ class BlockFile:
     def _close(self) -> None:
         with self._condition:
             self._condition.wait_for(lambda: self._under_way == 0)
-        with contextlib.suppress(OSError):
-            # A process forked meanwhile would keep it locked.
-            fcntl.flock(self._file, fcntl.LOCK_UN)
-        os.close(self._file)
+        file, self._file = self._file, -1
+        if file >= 0:
+            with contextlib.suppress(OSError):
+                # A process forked meanwhile would keep it locked.
+                fcntl.flock(file, fcntl.LOCK_UN)
+            os.close(file)
 
     def _hand_over(self) -> None:
         block, filled, at = self._block, self._filled, self.size
