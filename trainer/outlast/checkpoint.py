@@ -162,7 +162,7 @@ class Arrays(Mapping[str, np.ndarray]):
         self.objects = objects
         """Where their bytes are."""
         for array in arrays:
-            _check(array)
+            check_array(array)
 
     def __getitem__(self, name: str) -> np.ndarray:
         array = self._arrays[name]
@@ -196,7 +196,8 @@ def numpy_type(name: str) -> np.dtype[Any]:
     raise ValueError(f"arrays of {name!r:.50} cannot be read here: install ml_dtypes")
 
 
-def _check(array: Array) -> None:
+def check_array(array: Array) -> None:
+    """Raises DamagedError unless its bytes are as many as its shape says; ValueError (its type)."""
     size = numpy_type(array.dtype).itemsize
     for length in array.shape:
         size *= length
