@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 TORCH ?= torch
 
-.PHONY: help demo test check soak bench test-exactness test-examples clean
+.PHONY: help demo test check soak torture bench test-exactness test-examples clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -34,6 +34,10 @@ check: $(STAMP) ## ruff, mypy --strict, import-linter, names in the docs
 N ?= 20
 soak: $(STAMP) ## N random eviction points, each compared with the uninterrupted run
 	$(BIN)/python bench/soak.py --points $(N)
+
+POINTS ?= 2000
+torture: $(STAMP) ## kill -9 at POINTS exact system calls (SEED=... for the same again)
+	cd tests && ../$(BIN)/python -m torture --points $(POINTS) $(if $(SEED),--seed $(SEED))
 
 PAIRS ?= 40
 bench: $(STAMP) ## what the callback costs, as JSON in bench/out/
