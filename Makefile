@@ -43,6 +43,9 @@ PAIRS ?= 40
 bench: $(STAMP) ## what the callback costs, as JSON in bench/out/
 	$(BIN)/python bench/overhead.py --pairs $(PAIRS)
 
+bench-checkpoint: $(STAMP) ## saving and restoring against the disk and other libraries
+	$(BIN)/python bench/checkpoint/run.py
+
 test-exactness: $(STAMP) ## all scripts x all stop points (an hour; EXACTNESS_SHARE=1/10 for a part)
 	$(BIN)/python -m pytest -m exhaustive -n 2 --dist load tests/trainer/exactness
 

@@ -13,13 +13,16 @@ import safetensors
 import safetensors.numpy
 
 from outlast.checkpoint import Arrays, DamagedError, Objects
-from outlast.objects import FileSource, ObjectWriter
+from outlast.file_source import FileSource
+from outlast.objects import ObjectWriter
 
 MB = 1 << 20
 
 
-def write(root, arrays, files=(), known=None, *, attempt=1, object_bytes=4 * MB):
-    writer = ObjectWriter(root, attempt, known=known or {}, object_bytes=object_bytes)
+def write(root, arrays, files=(), known=None, *, attempt=1, object_bytes=4 * MB, changing=()):
+    writer = ObjectWriter(
+        root, attempt, known=known or {}, object_bytes=object_bytes, changing=changing
+    )
     return writer.write(arrays.items(), files)
 
 
@@ -127,6 +130,24 @@ def test_nothing_changed_writes_nothing(tmp_path):
     again = write(tmp_path, arrays, known=first.index)
     assert again.bytes_written == 0
     assert again.objects == first.objects
+
+
+def test_what_changed_before_is_written_without_a_look(tmp_path):
+    arrays = {"w": noise(1, 9 * MB), "v": noise(2, MB), "best": noise(3, MB), "same": noise(4, MB)}
+    first = write(tmp_path, arrays)
+    arrays.update(w=noise(5, 9 * MB), v=noise(6, MB), best=arrays["w"][:MB])
+    second = write(tmp_path, arrays, known=first.index)
+    assert second.changed == {"w[0:4194304]", "w[4194304:8388608]", "w[8388608:9437184]", "v"} | {
+        "best"
+    }
+    arrays.update(w=noise(7, 9 * MB), best=noise(8, MB))  # v stays, which nobody could expect
+    third = write(tmp_path, arrays, known=second.index, changing=second.changed)
+    assert third.bytes_written == pytest.approx(11 * MB, rel=0.01)
+    assert {name[0] for name in third.changed} == {"w", "b"}
+    back = read(tmp_path, third)
+    assert all((back[name] == array).all() for name, array in arrays.items())
+    fourth = write(tmp_path, arrays, known=third.index, changing=())
+    assert fourth.bytes_written == 0
 
 
 def test_equal_arrays_are_held_once(tmp_path):

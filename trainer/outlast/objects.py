@@ -11,8 +11,8 @@ names for, and cannot leave out what is there already.
 from __future__ import annotations
 
 import contextlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,12 @@ import xxhash
 from outlast import tensors
 from outlast.blocks import BlockFile, Blocks, create, set_direct
 from outlast.durable import fsync_folder, make_folder
+from outlast.file_source import FILE_CHUNK, Content, FileSource
 from outlast.manifest import Array, ObjectRef, OutputFile, Piece
 from outlast.spares import Spares
 
 OBJECT_BYTES = 64 << 20
 """Arrays are split at this, and an object is closed before it grows past it by a quarter."""
-FILE_CHUNK = 4 << 20
-"""Output files are compared with the previous save in runs of this many bytes."""
 _WORTH = 1 << 20
 """Fewer bytes than this that did not change are written again beside those that did."""
 
@@ -45,10 +44,6 @@ class Placed:
     offset: int
 
 
-Content = tuple[str, int]
-"""xxh3-128 in hex and length of a run of bytes."""
-
-
 @dataclass(frozen=True)
 class Written:
     """What one save consists of."""
@@ -60,31 +55,13 @@ class Written:
     """Where each run of bytes lies, for the next save to point at."""
     created: tuple[ObjectRef, ...]
     """The objects that were not there yet: to be removed if the save fails after all."""
+    changed: frozenset[str]
+    """The names of runs of bytes that neither the previous save has nor another name."""
 
     @property
     def bytes_written(self) -> int:
         """Of the objects that were not there yet."""
         return sum(ref.size for ref in self.created)
-
-
-class OutputChangedError(OSError):
-    """An output file did not stay as it was while it was saved."""
-
-
-class OutputUnreadableError(OSError):
-    """An output file or folder cannot be read."""
-
-
-@dataclass(frozen=True)
-class FileSource:
-    """An output file as it was when the snapshot was taken."""
-
-    path: str
-    size: int
-    read: Callable[[int, int], bytes]
-    """(offset, length) to exactly those bytes; raises OSError."""
-    contents: tuple[Content, ...] | None = None
-    """Its runs of FILE_CHUNK bytes, if it did not change since the previous save."""
 
 
 _UNKNOWN: Content = ("", 0)
@@ -107,9 +84,10 @@ class _Chunk:
 class ObjectWriter:
     """Writes the objects of one save below ``root``.
 
-    ``known`` says where the bytes of the previous save lie; ``blocks`` and ``spares`` are used
-    again from save to save. What is written with ``fsync`` goes past the page cache, to be
-    durable at once; what is not will be read back at once.
+    ``known`` says where the bytes of the previous save lie; ``changing`` names runs that will
+    hardly be among them, so they are written without a look beforehand. ``blocks`` and ``spares``
+    are used again from save to save. What is written with ``fsync`` goes past the page cache, to
+    be durable at once; what is not will be read back at once.
     """
 
     def __init__(
@@ -118,6 +96,7 @@ class ObjectWriter:
         attempt: int,
         *,
         known: Mapping[Content, Placed],
+        changing: Collection[str] = (),
         blocks: Blocks | None = None,
         spares: Spares | None = None,
         fsync: bool = True,
@@ -125,6 +104,7 @@ class ObjectWriter:
     ) -> None:
         self._blocks = Blocks() if blocks is None else blocks
         self._root, self._attempt, self._known, self._fsync = root, attempt, known, fsync
+        self._changing = changing
         self._limit = object_bytes
         self._folder = object_folder(root, attempt)
         self._spares = Spares(self._folder) if spares is None else spares
@@ -175,6 +155,15 @@ class ObjectWriter:
             objects=tuple(objects),
             index=self._index,
             created=tuple(self._created),
+            changed=self._changed([c for _, each in (*told_arrays, *told_files) for c in each]),
+        )
+
+    def _changed(self, chunks: list[_Chunk]) -> frozenset[str]:
+        often = Counter(chunk.content for chunk in chunks)
+        return frozenset(
+            chunk.entry.name
+            for chunk in chunks
+            if chunk.content not in self._known and often[chunk.content] == 1
         )
 
     def _array_chunks(
@@ -223,6 +212,9 @@ class ObjectWriter:
         reused: dict[ObjectRef, list[_Chunk]] = {}
         for chunk in chunks:
             data = chunk.data
+            if chunk.entry.name in self._changing:
+                group.add(chunk, chunk.load() if data is None else data)
+                continue
             if chunk.content == _UNKNOWN:
                 data = chunk.load() if data is None else data
                 chunk.content = (xxhash.xxh3_128_hexdigest(data), chunk.length)
@@ -258,15 +250,18 @@ class ObjectWriter:
                 self._there[ref] = False
         return self._there[ref]
 
-    def _put(self, parts: Iterable[Any]) -> ObjectRef:
-        """Write one object of ``parts``, buffers that follow each other."""
+    def _put(self, header: bytes, chunks: Iterable[tuple[_Chunk, Any]]) -> ObjectRef:
+        """Write one object of ``header`` and ``chunks``, whose contents are known then."""
         temporary, descriptor = self._spares.take() or self._new_file()
         if self._fsync:
             set_direct(descriptor)
         file = BlockFile(descriptor, self._blocks)
         try:
-            for part in parts:
-                file.write(part)
+            file.write(header)
+            for chunk, data in chunks:
+                digest = file.write(data, digest=chunk.content == _UNKNOWN)
+                if digest is not None:
+                    chunk.content = (digest, chunk.length)
             ref = ObjectRef(self._attempt, file.end(fsync=self._fsync), file.size)
         except BaseException:
             _drop(file, temporary)
@@ -337,7 +332,7 @@ class _Group:
         if not self._chunks:
             return
         header = b"" if self._raw else tensors.header(chunk.entry for chunk, _ in self._chunks)
-        ref = self._writer._put([header, *(data for _, data in self._chunks)])
+        ref = self._writer._put(header, self._chunks)
         offset = len(header)
         for chunk, _ in self._chunks:
             self._writer._index[chunk.content] = Placed(ref, offset)

@@ -17,13 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from outlast.checkpoint import Objects
-from outlast.manifest import Manifest, OutputFile, Piece, checked_path
-from outlast.objects import (
+from outlast.file_source import (
     FILE_CHUNK,
     Content,
     FileSource,
     OutputChangedError,
     OutputUnreadableError,
+)
+from outlast.manifest import Manifest, OutputFile, Piece, checked_path
+from outlast.objects import (
     Written,
 )
 

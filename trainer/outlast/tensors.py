@@ -29,6 +29,8 @@ class Entry:
     dtype: str
     itemsize: int
     length: int
+    shape: tuple[int, ...] | None = None
+    """None: it lies there flat."""
 
 
 def bytes_of(array: np.ndarray) -> memoryview:
@@ -44,12 +46,12 @@ def header(entries: Iterable[Entry]) -> bytes:
     told: dict[str, Any] = {}
     offset = 0
     for entry in entries:
-        dtype, size = _SAFETENSORS.get(entry.dtype), entry.itemsize
+        dtype, size, shape = _SAFETENSORS.get(entry.dtype), entry.itemsize, entry.shape
         if dtype is None:  # complex128 and the like: its bytes
-            dtype, size = "U8", 1
+            dtype, shape, size = "U8", None if shape is None else (*shape, size), 1
         told[entry.name] = {
             "dtype": dtype,
-            "shape": [entry.length // size],
+            "shape": [entry.length // size] if shape is None else list(shape),
             "data_offsets": [offset, offset + entry.length],
         }
         offset += entry.length

@@ -22,13 +22,15 @@ import xxhash
 from outlast.blocks import Blocks
 from outlast.checkpoint import Arrays
 from outlast.durable import make_folder, replace_file
-from outlast.manifest import CheckpointId, Manifest, Part, dump_manifest
-from outlast.objects import (
+from outlast.file_source import (
     Content,
     FileSource,
-    ObjectWriter,
     OutputChangedError,
     OutputUnreadableError,
+)
+from outlast.manifest import CheckpointId, Manifest, Part, dump_manifest
+from outlast.objects import (
+    ObjectWriter,
     Placed,
     Written,
     object_folder,
@@ -101,6 +103,7 @@ class Writer:
         self._parent: Manifest | None = None
         self._parent_index: Callable[[], dict[Content, Placed]] | None = None
         self._index: Mapping[Content, Placed] = {}
+        self._changing: frozenset[str] = frozenset()
         self._blocks = Blocks()
         self._parts = Parts(scratch, attempt, world_size)
         self._spares = Spares(object_folder(scratch, attempt))
@@ -210,6 +213,7 @@ class Writer:
             self._scratch,
             self._attempt,
             known=self._index,
+            changing=self._changing,
             blocks=self._blocks,
             spares=self._spares,
             fsync=save.fsync,
@@ -222,6 +226,7 @@ class Writer:
             named = self._retention.named(CheckpointId(self._attempt, save.step))
             remove(self._scratch, set(written.created) - named)
             raise
+        self._changing = written.changed if self._index else frozenset()
         self._index = written.index
         self.saved = Saved(save.step, save.kind, time.monotonic() - started, written.bytes_written)
         self._spares.most = max(self._spares.most, written.bytes_written)

@@ -38,9 +38,9 @@ def variables_of(model: Any, optimizers: Iterable[Any] = (), more: Iterable[Any]
             ordered.extend(optimizer.variables)
     found: dict[int, Variable] = {}
     for variable in ordered:
-        for part in _parts(variable):
+        for part in parts(variable):
             found.setdefault(identity(part.value), part)
-    rest = [part for variable in more for part in _parts(variable)]
+    rest = [part for variable in more for part in parts(variable)]
     for part in sorted(rest, key=lambda part: _creation(part.value)):
         found.setdefault(identity(part.value), part)
     return list(found.values())
@@ -114,12 +114,13 @@ def _held_by(model: Any) -> Iterator[Any]:
             yield from walk(value, 0)
 
 
-def _parts(variable: Any) -> list[Variable]:
+def parts(variable: Any) -> list[Variable]:
+    """What each device holds of it, the variable itself if there is one device."""
     name = getattr(variable, "path", None) or str(variable.name).split(":", maxsplit=1)[0]
     inner = getattr(variable, "_value", variable)  # Keras' Variable holds TensorFlow's
-    parts = getattr(inner, "values", None)
-    if isinstance(parts, (list, tuple)):  # tf.distribute's: one for each replica
-        return [Variable(f"{name} on {part.device}", part) for part in parts]
+    values = getattr(inner, "values", None)
+    if isinstance(values, (list, tuple)):  # tf.distribute's: one for each replica
+        return [Variable(f"{name} on {part.device}", part) for part in values]
     return [Variable(name, inner)]
 
 

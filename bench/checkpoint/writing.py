@@ -1,0 +1,133 @@
+"""Making a state durable on the local disk: ours and others', against the disk itself."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import limits
+import models
+import numpy as np
+
+
+def measure(size: str, folder: Path, *, times: int = 7) -> dict[str, Any]:
+    """Ratios of medians; the peers' are those that Keras and TensorFlow users have.
+
+    All take turns, and the variables change before each turn. What none of the peers does is
+    added to them: the files are made durable before the clock stops.
+    """
+    made = models.model(size)
+    state = models.state_bytes(made)
+    ours = Ours(folder / "ours")
+    ways: dict[str, Callable[[Any], None]] = {
+        "outlast": ours.save,
+        **{name: _durable(way, folder / name) for name, way in _peers(made).items()},
+    }
+    took: dict[str, list[float]] = {name: [] for name in ("direct", *ways)}
+    processor: list[float] = []
+    for turn in range(times):
+        took["direct"].append(limits.direct_write(folder / "direct", state))
+        for name, way in ways.items():
+            if name in ("keras", "checkpoint") and size == "big" and turn >= 5:
+                continue  # seconds each; five are enough
+            models.change(made)
+            used, began = _processor_seconds(), time.perf_counter()
+            way(made)
+            took[name].append(time.perf_counter() - began)
+            if name == "outlast":
+                processor.append(_processor_seconds() - used)
+    medians = {name: statistics.median(each) for name, each in took.items()}
+    return {
+        "state_bytes": state,
+        "write_ratio": medians["outlast"] / medians["direct"],
+        "write_seconds": [round(each, 3) for each in took["outlast"]],
+        "direct_seconds": [round(each, 3) for each in took["direct"]],
+        "write_cpu_seconds_per_gb": statistics.median(processor) / state * 1e9,
+        "peer_write_ratios": {
+            name: seconds / medians["direct"]
+            for name, seconds in medians.items()
+            if name not in ("direct", "outlast")
+        },
+        "frozen_ratio": _frozen(size, folder / "frozen"),
+    }
+
+
+class Ours:
+    """Our writer, given what the callback gives it."""
+
+    def __init__(self, folder: Path) -> None:
+        from outlast.writer import Save, Writer
+
+        folder.mkdir()
+        self._save = Save
+        self._writer = Writer(folder, job="bench", attempt=1)
+        self._step = 0
+
+    def save(self, made: Any) -> None:
+        from outlast.keras_fit import capture
+
+        self._step += 1
+        arrays = capture.read(capture.variables_of(made), "now/")
+        self._writer.submit(self._save(self._step, "cadence", {}, arrays))
+        if not self._writer.flush(600):
+            raise RuntimeError(f"not saved: {self._writer.failed}")
+
+    @property
+    def bytes_written(self) -> int:
+        """Of the latest save."""
+        assert self._writer.saved is not None
+        return self._writer.saved.bytes
+
+
+def _frozen(size: str, folder: Path) -> float:
+    """Bytes written where one of twenty layers is trained, in parts of all."""
+    made, ours = models.model(size, 20), Ours(folder)
+    ours.save(made)
+    whole = ours.bytes_written
+    models.change(made, made.layers[-1].name + "/")
+    for slot in made.optimizer.variables:
+        if made.layers[-1].name + "_" in slot.path:
+            slot.assign(slot + 1)
+    ours.save(made)
+    return ours.bytes_written / whole
+
+
+def _peers(made: Any) -> dict[str, Callable[[Any, Path], None]]:
+    import tensorflow as tf
+    from safetensors.numpy import save_file
+
+    def safetensors(model: Any, path: Path) -> None:
+        arrays = {str(n): np.asarray(v.numpy()) for n, v in enumerate(models.variables(model))}
+        save_file(arrays, path / "model.safetensors")
+
+    checkpoint = tf.train.Checkpoint(model=made, optimizer=made.optimizer)
+    return {
+        "keras": lambda model, path: model.save(path / "model.keras"),
+        "weights_h5": lambda model, path: model.save_weights(path / "model.weights.h5"),
+        "checkpoint": lambda _model, path: checkpoint.write(str(path / "checkpoint")),
+        "safetensors": safetensors,
+    }
+
+
+def _durable(way: Callable[[Any, Path], None], folder: Path) -> Callable[[Any], None]:
+    def save(made: Any) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        way(made, folder)
+        for path in [*folder.rglob("*"), folder]:
+            descriptor = os.open(path, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+
+    return save
+
+
+def _processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
