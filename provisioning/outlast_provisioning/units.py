@@ -79,6 +79,16 @@ def for_people(seconds: float | None) -> str:
     return f"{whole} s"
 
 
+def size_for_people(size: int) -> str:
+    """Bytes in one unit: ``512 B``, ``1.5 MB``, ``12 GB``."""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.5:
+            return f"{value:.0f} B" if unit == "B" else f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} TB" if value < 999.5 else f"{value:.0f} TB"
+
+
 def _schema(pattern: re.Pattern[str], example: str, *, auto: bool = False) -> WithJsonSchema:
     text = f"^(?:{pattern.pattern})$"
     if auto:

@@ -20,13 +20,15 @@ from outlast_agent import layout
 from outlast_agent.records import RecordError
 from outlast_agent.stores.base import (
     NoLoginError,
-    NotFoundError,
     RefusedError,
     Store,
     StoreError,
 )
 from outlast_provisioning import exits, reading
-from outlast_provisioning.cli.place import InputError, open_existing, read_place
+from outlast_provisioning.checkpoints import CheckpointError
+from outlast_provisioning.cli.checkpoint_commands import commands as checkpoint_commands
+from outlast_provisioning.cli.options import JobArgument, JsonOption, StoreOption
+from outlast_provisioning.cli.place import InputError, must_exist, open_existing, read_place
 from outlast_provisioning.cli.streams import (
     abandon,
     is_of_output,
@@ -78,12 +80,9 @@ def _options(
 ) -> None: ...
 
 
-StoreOption = Annotated[
-    str | None,
-    typer.Option("--store", metavar="URL", help="Store; else $OUTLAST_STORE, else as submitted."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
-JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Name of the job.")]
+app.add_typer(checkpoint_commands, name="checkpoints")
+
+
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Job file (YAML); - is stdin.")]
 
 
@@ -133,7 +132,7 @@ def list_(store: StoreOption = None, as_json: JsonOption = False) -> int:
 def status(job: JobArgument, store: StoreOption = None, as_json: JsonOption = False) -> int:
     """Where a job runs, since when, what is durable, what happened, what to do."""
     there = read_place(os.environ, store).store_of(job)
-    _must_exist(there, job)
+    must_exist(there, job)
     found = reading.read_status(there, job)
     recent = reading.for_status(reading.last_events(there, job, RECENT), 10)
     if as_json:
@@ -151,7 +150,7 @@ def status(job: JobArgument, store: StoreOption = None, as_json: JsonOption = Fa
 def events(job: JobArgument, store: StoreOption = None, as_json: JsonOption = False) -> int:
     """What happened to a job."""
     there = read_place(os.environ, store).store_of(job)
-    _must_exist(there, job)
+    must_exist(there, job)
     found = [event for _, event in reading.events(there, job)]
     if as_json:
         print_json([event.model_dump() for event in found])
@@ -170,7 +169,7 @@ def logs(
 ) -> int:
     """What the job's program wrote, over all its machines. With --json: one object a piece."""
     there = read_place(os.environ, store).store_of(job)
-    _must_exist(there, job)
+    must_exist(there, job)
     after = ""
     while True:
         over = follow and reading.read_status(there, job).over
@@ -197,7 +196,7 @@ def evict(
     """Have the job's machine evicted, to see what happens."""
     place = read_place(os.environ, store)
     there = place.store_of(job)
-    _must_exist(there, job)
+    must_exist(there, job)
     found = reading.read_status(there, job)
     if found.machine is None or found.launch is None:
         raise InputError(f"job {job} has no machine now ({found.state}): nothing to evict")
@@ -213,7 +212,7 @@ def evict(
 def cancel(job: JobArgument, store: StoreOption = None) -> int:
     """End a job: it saves, stops, and its machine is deleted."""
     there = read_place(os.environ, store).store_of(job)
-    _must_exist(there, job)
+    must_exist(there, job)
     tell(cancel_job(there, job))
     if not is_over(there, job):
         _see_to_it(there)
@@ -230,7 +229,7 @@ def resume(
 ) -> int:
     """Go on with a held job, from a checkpoint that a person chose."""
     there = read_place(os.environ, store).store_of(job)
-    _must_exist(there, job)
+    must_exist(there, job)
     tell(resume_job(there, job, checkpoint))
     _see_to_it(there)
     return exits.OK
@@ -287,14 +286,6 @@ def _see_to_it(store: Store) -> None:
         tell(no_controller(store.url))
 
 
-def _must_exist(store: Store, job: str) -> None:
-    try:
-        store.read(layout.job_file(job))
-    except NotFoundError as error:
-        told = f"no job {job} in {store.url}: `outlast ls` shows what is there"
-        raise InputError(told) from error
-
-
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line; its exit code."""
     take_any_text()
@@ -333,6 +324,7 @@ def _run(arguments: list[str] | None) -> int:
         RefusedError,
         NoLoginError,
         GiveUpError,
+        CheckpointError,
     ) as error:
         complain(f"outlast: {error}")
     except (StoreError, ProviderError, RecordError) as error:

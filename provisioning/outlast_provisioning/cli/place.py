@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
+from outlast_agent import layout
 from outlast_agent.layout import is_job_name
-from outlast_agent.stores.base import Store
+from outlast_agent.stores.base import NotFoundError, Store
 from outlast_agent.stores.open import open_store, split_url
 from outlast_provisioning.checks import whole_url
 from outlast_provisioning.registry import Registry
@@ -64,6 +65,15 @@ def open_existing(url: str) -> Store:
     if parts.scheme == "file" and not _there(Path(unquote(parts.path))):
         raise InputError(f"there is no folder {unquote(parts.path)}: correct the URL of the store")
     return open_store(url)
+
+
+def must_exist(store: Store, job: str) -> None:
+    """Raises InputError if ``job`` is not in ``store``, StoreError."""
+    try:
+        store.read(layout.job_file(job))
+    except NotFoundError as error:
+        told = f"no job {job} in {store.url}: `outlast ls` shows what is there"
+        raise InputError(told) from error
 
 
 def _there(path: Path) -> bool:
