@@ -77,7 +77,7 @@ class Chain:
         whole = 0
         try:
             while self.tally.points + self.tally.missed < self._points:
-                point = self._point("writer", ("writer",))
+                point = self._point("writer", ("writer",), beside=False)
                 writer = machine.start_alone()
                 call = machine.run(lambda: False, point=point, seconds=POINT_SECONDS)
                 machine.kill("writer")
@@ -113,6 +113,8 @@ class Chain:
         attempt = 1
         while True:
             machine = Machine(self._root, attempt, self._chance.randrange(1 << 30))
+            if self._chance.random() < 0.3:
+                machine.failing = self._chance.randrange(1 << 30)
             try:
                 if self.tally.points + self.tally.missed >= self._points:
                     self._finish(machine)
@@ -225,18 +227,21 @@ class Chain:
     def _managed_point(self) -> Point:
         role = self._chance.choice(("writer", "writer", "daemon"))
         victims = self._chance.choice((("writer", "daemon"), (role,)))
-        return self._point(role, victims)
+        return self._point(role, victims, beside=True)
 
-    def _point(self, role: str, victims: tuple[str, ...]) -> Point:
+    def _point(self, role: str, victims: tuple[str, ...], *, beside: bool) -> Point:
         call = self._chance.choice(WRITER_CALLS if role == "writer" else DAEMON_CALLS)
         most = MOST[role].get(call, 20)
         count = round(most ** self._chance.random()) if self._chance.random() < 0.4 else (
             self._chance.randint(1, most)
         )  # fmt: skip
-        hold = 0
-        if len(victims) == 1 and self._chance.random() < 0.3:
-            hold = self._chance.randint(1, max(1, count))
-        return Point(role, call, count, victims, self._chance.random() < 0.5, hold)
+        torn = self._chance.random() < 0.5
+        if len(victims) == 1 and beside and self._chance.random() < 0.4:
+            # Long enough for a few saves: what the other one was about to read has gone by then.
+            hold = self._chance.choice((self._chance.randint(1, count), 400))
+            at = self._chance.choice(("", "flock", *HOLD_AT[role]))
+            return Point(role, "" if hold == 400 else call, count + hold, victims, torn, hold, at)
+        return Point(role, call, count, victims, torn)
 
     def _count(self, point: Point, call: object, kind: str = "") -> None:
         self._where = str(point)
@@ -266,6 +271,9 @@ class Chain:
         setattr(self.tally, what, getattr(self.tally, what) + 1)
         self.tally.faults.append(f"{what}: {text} ({self._where}; chain {self._seed})")
 
+
+HOLD_AT = {"writer": ("flock", "linkat", "unlinkat", "fsync"), "daemon": ("rename", "pwrite64")}
+"""Where the other one is stopped."""
 
 MOST = {
     "writer": {

@@ -22,14 +22,16 @@ from typing import Any
 from outlast.durable import replace_file
 from outlast.manifest import CheckpointId, Manifest, dump_manifest, parse_manifest
 from outlast.outputs import restore_outputs
+from outlast_agent import surely
 from outlast_agent.board import Board
 from outlast_agent.journal import open_journal
+from outlast_agent.stores.base import Store
 from outlast_agent.stores.file import FileStore
-from outlast_agent.surely import Surely
 from outlast_agent.sync import upload
 from outlast_agent.sync.restore import Downloader
 from outlast_agent.sync.whole import Lineage
 from torture import program
+from torture.failing import Failing
 from torture.gate import Call, Gate, close_in, tear
 
 JOB = "torture"
@@ -48,11 +50,14 @@ class Point:
     torn: bool
     """If it is a write, half of it is done."""
     hold: int = 0
-    """The other process is stopped at its next call from so many calls of ``role`` before."""
+    """The other process is stopped from so many calls of ``role`` before, whatever they are."""
+    hold_at: str = ""
+    """And that at a call of this name; "": at any."""
 
     def __str__(self) -> str:
         what = self.call or "any call"
-        more = f", the other stopped {self.hold} calls before" if self.hold else ""
+        at = f" at {self.hold_at}" if self.hold_at else ""
+        more = f", the other stopped{at} {self.hold} calls before" if self.hold else ""
         return f"{' and '.join(self.victims)} before {what} {self.count} of the {self.role}{more}"
 
 
@@ -130,6 +135,8 @@ class Machine:
         self.parent = self.home / "parent"
         self.log = root / "log"
         self._chance = random.Random(seed)
+        self.failing: int | None = None
+        """Seed of the store's failures; None: it never fails."""
         self.children: dict[str, Child] = {}
         for folder in (self.scratch, self.outputs, self.control, self.downloads):
             folder.mkdir(parents=True, exist_ok=True)
@@ -235,9 +242,11 @@ class Machine:
                     self.kill(*point.victims)
                     self._release()
                     return call
-                if mine and point.hold and held_at < 0 and point.count - count <= point.hold:
+                left = point.count - count
+                if mine and point.hold and held_at < 0 and left <= point.hold:
                     held_at = count
-                if not mine and held_at >= 0 and child.waiting is None:
+                stops = point.hold_at in ("", call.name)
+                if not mine and 0 <= held_at < FAR and stops and child.waiting is None:
                     child.waiting = call
                     continue
                 child.gate.allow(call)
@@ -295,7 +304,10 @@ def _daemon(machine: Machine, channel: socket.socket, *, adopts: bool) -> None:
     say = _say(channel)
     upload.SWEEP_SECONDS = 0.0  # after every upload: minutes of training are not waited for
     upload.LOOK_SECONDS = 0.005  # for the watch on the folder
-    store = FileStore(machine.store)
+    store: Store = FileStore(machine.store)
+    if machine.failing is not None:
+        store = Failing(store, random.Random(machine.failing + os.getpid()))
+        surely.FIRST_DELAY, surely.LAST_DELAY = 0.005, 0.02  # so that it is tried again at once
     stop = threading.Event()
     parent: Manifest | None = None
     if adopts:
@@ -303,8 +315,8 @@ def _daemon(machine: Machine, channel: socket.socket, *, adopts: bool) -> None:
             name, _, data = machine.parent.read_bytes().partition(b"\n")
             parent = parse_manifest(data, name=name.decode())
     else:
-        surely = Surely(Board(), open_journal(), "restore", stop)
-        downloader = Downloader(store, JOB, machine.downloads, surely)
+        patient = surely.Surely(Board(), open_journal(), "restore", stop)
+        downloader = Downloader(store, JOB, machine.downloads, patient)
         found = downloader.newest(below=machine.attempt, set_aside=())
         parent = found.manifest
         if parent is not None:
@@ -316,7 +328,7 @@ def _daemon(machine: Machine, channel: socket.socket, *, adopts: bool) -> None:
         say(restored=None if parent is None else str(parent.id), damaged=damaged)
     uploader = upload.Uploader(
         store, machine.scratch, Lineage(JOB, machine.attempt, parent),
-        lambda stop: Surely(Board(), open_journal(), "upload", stop),
+        lambda stop: surely.Surely(Board(), open_journal(), "upload", stop),
         every=None, keep=2,
         on_durable=lambda durable: say(durable=str(durable.id)),
         on_refused=lambda why: say(refused=why),

@@ -65,6 +65,9 @@ def train(
     begun = session.steps_done
     wrong = differs(session.arrays, begun) if session.restored else None
     say(begun=begun, wrong=wrong)
+    if not session.restored:  # what was written for no checkpoint: a program begins such files anew
+        for path in place.rglob("*.*"):
+            path.unlink()
     run = Run.current()
     told = begun
     held: dict[str, np.ndarray] = {}
