@@ -6,6 +6,7 @@
 ``script``       all ``fit`` calls of a program, and how a checkpoint holds them
 ``feed``         the position in the training data, whatever they are (``data_*``)
 ``capture``      variables of model and optimizers
+``weights``      where Keras keeps them in a ``.weights.h5`` file
 ``callbacks_state``, ``attributes``, ``randomness``   the rest of the state
 ``outside``      what callbacks write to that is not theirs (found by ``script_names``)
 ``telling``      what is told before the first step

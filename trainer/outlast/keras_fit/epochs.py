@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from outlast.keras_fit import build, callbacks_state, capture, randomness, telling
+from outlast.keras_fit import build, callbacks_state, capture, randomness, telling, weights
 from outlast.keras_fit.capture import Variable
 from outlast.keras_fit.fit_call import FitCall
 from outlast.keras_fit.holdings import finite, other_model
@@ -57,6 +57,7 @@ class EpochFit(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
         self._steps = self._before_epoch = 0 if self._record is None else self._record["steps"]
         self._logs: dict[str, float] = {}
         self._loss_told = False
+        self._weights = ""
         self._before = callbacks_state.Baselines(self._others)
         self._baselines: callbacks_state.Baselines | None = None
         self._newest = script.newest
@@ -146,10 +147,13 @@ class EpochFit(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
 
     def _rest(self, baselines: callbacks_state.Baselines) -> dict[str, Any]:
         callbacks_state.flush(self._others)
+        if not self._weights and self.model.built:
+            self._weights = weights.places(self.model, self._variables())
         return {
             "callbacks": baselines.capture(),
             "random": randomness.capture(),
             "stop_training": bool(self.model.stop_training),
+            "weights": self._weights,
         }
 
     def _snapshot(self, epoch: int) -> Snapshot:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from outlast.keras_fit import build, callbacks_state, capture, randomness
+from outlast.keras_fit import build, callbacks_state, capture, randomness, weights
 from outlast.keras_fit.capture import Variable
 from outlast.keras_fit.data_validation import Validation
 from outlast.keras_fit.feed import Feed
@@ -31,6 +31,7 @@ class Holdings:
         self._begun = self._before
         self.graph: Any = None
         """Of the training step, once it is traced."""
+        self._weights: str | None = None
 
     def began(self) -> None:
         """The callbacks began; what they change from here on is saved."""
@@ -45,6 +46,7 @@ class Holdings:
         """Build the model and everything else that the first step would build."""
         if self.graph is None:
             self.graph = build.trace(self._model, self._dataset, self._feed.next_iterator)
+        self._places()  # now and not with the first save: a large model takes 0.2 seconds
 
     def record(self, *, over: bool, begun: bool = False, ended: bool = False) -> dict[str, Any]:
         """All but the variables, as plain data.
@@ -62,6 +64,7 @@ class Holdings:
             "callbacks": (self._before if ended else self._begun).capture(),
             "random": randomness.capture(),
             "stop_training": bool(self._model.stop_training),
+            "weights": self._places(),
         }
 
     def arrays(self, prefix: str) -> dict[str, Any]:
@@ -88,6 +91,11 @@ class Holdings:
         lost = callbacks_state.restore(self.callbacks, record["callbacks"])
         randomness.restore(record["random"])
         return lost
+
+    def _places(self) -> str:
+        if self._weights is None and self._model.built:
+            self._weights = weights.places(self._model, self._variables())
+        return self._weights or ""
 
     def _variables(self) -> list[Variable]:
         return capture.variables_of(self._model, more=build.graph_variables(self.graph))

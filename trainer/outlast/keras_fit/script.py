@@ -123,6 +123,8 @@ class Script:
     def end(self, record: dict[str, Any], arrays: Mapping[str, Any]) -> None:
         """One more call is over."""
         self.current = None
+        for before in self.finished[-1:]:  # told of the latest only: text for each would add up
+            before.record = {k: v for k, v in before.record.items() if k != "weights"}
         self.finished.append(Finished(record, arrays))
         held = 0
         for count, each in enumerate(reversed(self.finished)):
