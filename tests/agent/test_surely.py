@@ -37,6 +37,21 @@ def test_tried_until_it_works_and_shown_meanwhile():
     ]  # fmt: skip
 
 
+def test_one_read_with_wrong_bytes_does_not_make_it_somebody_elses(store):
+    surely = Surely(Board(), open_journal(), "upload", threading.Event())
+
+    class Spoilt(Slow):
+        reads = 0
+
+        def read(self, key, *, limit=64 << 20):
+            self.reads += 1
+            data = super().read(key, limit=limit)
+            return b"?" + data[1:] if self.reads == 1 else data
+
+    store.create("a/manifest", b"mine")
+    assert surely.create(Spoilt(store), "a/manifest", b"mine")
+
+
 def test_a_create_is_settled_by_reading_it_back(store):
     surely = Surely(Board(), open_journal(), "claim", threading.Event())
 
