@@ -14,7 +14,7 @@ from typing import Any
 from outlast.keras_fit.capture import Variable, identity, parts
 from outlast.keras_fit.script import NOW, prefix_of
 
-_LINE = re.compile(r"(\d{1,5}) ((?:[^/\n]+/)*vars/[^/\n]+)")
+_LINE = re.compile(r"(\d{1,5}) ((?:[^/\x00-\x1f]+/)*vars/[^/\x00-\x1f]+)")
 
 
 def places(model: Any, variables: Sequence[Variable]) -> str:
