@@ -188,6 +188,8 @@ class Chain:
         """The program is dead and the machine is not: all that was whole becomes durable."""
         ids = [id_ for id_ in self._check_all(machine.scratch) if id_.attempt == machine.attempt]
         daemon = machine.children["daemon"]
+        if self._chance.random() < 0.5:  # it goes on with what it held before it hears of the end
+            machine.run(lambda: False, seconds=0.1)
         daemon.send("flush")
         machine.run(lambda: daemon.last("flushed") is not None)
         self._listen(daemon.said)
@@ -238,9 +240,9 @@ class Chain:
         torn = self._chance.random() < 0.5
         if len(victims) == 1 and beside and self._chance.random() < 0.4:
             # Long enough for a few saves: what the other one was about to read has gone by then.
-            hold = self._chance.choice((self._chance.randint(1, count), 400))
-            at = self._chance.choice(("", "flock", *HOLD_AT[role]))
-            return Point(role, "" if hold == 400 else call, count + hold, victims, torn, hold, at)
+            hold = self._chance.choice((self._chance.randint(1, count), LONG))
+            at = self._chance.choice(("", *HOLD_AT[role]))
+            return Point(role, "" if hold == LONG else call, count + hold, victims, torn, hold, at)
         return Point(role, call, count, victims, torn)
 
     def _count(self, point: Point, call: object, kind: str = "") -> None:
@@ -272,7 +274,12 @@ class Chain:
         self.tally.faults.append(f"{what}: {text} ({self._where}; chain {self._seed})")
 
 
-HOLD_AT = {"writer": ("flock", "linkat", "unlinkat", "fsync"), "daemon": ("rename", "pwrite64")}
+LONG = 900
+"""Calls of the writer in some nine saves: by then files that were to be read are written over."""
+HOLD_AT = {
+    "writer": ("flock", "flock", "linkat", "unlinkat", "fsync"),
+    "daemon": ("rename", "pwrite64"),
+}
 """Where the other one is stopped."""
 
 MOST = {

@@ -27,7 +27,7 @@ from outlast_agent.board import Board
 from outlast_agent.journal import open_journal
 from outlast_agent.stores.base import Store
 from outlast_agent.stores.file import FileStore
-from outlast_agent.sync import upload
+from outlast_agent.sync import carriers, upload
 from outlast_agent.sync.restore import Downloader
 from outlast_agent.sync.whole import Lineage
 from torture import program
@@ -36,6 +36,8 @@ from torture.gate import Call, Gate, close_in, tear
 
 JOB = "torture"
 FAR = 1 << 30
+QUIET = 0.3
+"""Seconds without a call: nobody will make one while the other is held."""
 
 
 @dataclass(frozen=True)
@@ -213,12 +215,14 @@ class Machine:
         False: neither within ``seconds``. Raises ChildEndedError if one ends by itself otherwise.
         """
         until = time.monotonic() + seconds
-        held_at = -1
+        held_at, quiet_since = -1, time.monotonic()
         while not over():
             if time.monotonic() > until:
                 return False
             events = self._events(0.1)
-            if not events and self._release():
+            if events:
+                quiet_since = time.monotonic()
+            elif time.monotonic() > quiet_since + QUIET and self._release():
                 held_at = FAR  # whose turn it is waits for the one that is held
             for child, event in events:
                 if event == "gone":
@@ -304,6 +308,7 @@ def _daemon(machine: Machine, channel: socket.socket, *, adopts: bool) -> None:
     say = _say(channel)
     upload.SWEEP_SECONDS = 0.0  # after every upload: minutes of training are not waited for
     upload.LOOK_SECONDS = 0.005  # for the watch on the folder
+    carriers.COUNT = random.Random(os.getpid()).choice((1, 4))  # with one, much waits to be read
     store: Store = FileStore(machine.store)
     if machine.failing is not None:
         store = Failing(store, random.Random(machine.failing + os.getpid()))
