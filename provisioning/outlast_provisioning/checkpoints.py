@@ -110,11 +110,16 @@ def _look(store: Store, job: str, id_: CheckpointId) -> _Seen | None:
         kind=manifest.kind,
         written=manifest.written,
         size=sum(ref.size for ref in set(manifest.objects)),
-        metrics={name: v for name, v in manifest.metrics.items() if math.isfinite(v)},
+        metrics=finite(manifest),
         finite=manifest.finite,
     )
     # A save reuses only objects of its own attempt or of its parent, which is of a lower one.
     return _Seen(line, frozenset(ref for ref in manifest.objects if ref.attempt == id_.attempt))
+
+
+def finite(manifest: Manifest) -> dict[str, float]:
+    """Its metrics, without what JSON cannot say (of a number like 1e999)."""
+    return {name: value for name, value in manifest.metrics.items() if math.isfinite(value)}
 
 
 def _added(one: _Seen | None, before: _Seen | None) -> Line:

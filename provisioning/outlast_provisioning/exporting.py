@@ -73,7 +73,7 @@ def plan(
             NewFile(file.size, file.pieces, _layer(b"", file.pieces, file.size), file.path)
             for file in manifest.outputs
         )
-        plans.append(Plan(outputs.absolute(), told, files, folder=True))
+        plans.append(Plan(outputs.resolve(), told, files, folder=True))
     for each in plans:
         _check_target(each, force=force)
     return plans
@@ -213,14 +213,16 @@ def _fill(
 
 
 def _put(each: Plan, temporary: Path, *, force: bool) -> None:
-    for file in each.files:
-        path = temporary / file.below if file.below else temporary
-        with path.open("rb") as written:
-            os.fsync(written.fileno())
+    for path in [temporary, *temporary.rglob("*")]:
+        written = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(written)
+        finally:
+            os.close(written)
     target = each.target
     if not each.folder:
         _name(temporary, target, force=force)
-    elif not target.exists() or not any(target.iterdir()):
+    elif not target.exists():
         temporary.replace(target)
     else:
         for file in each.files:

@@ -51,6 +51,7 @@ def show_checkpoint(store: Store, job: str, checkpoint: str | None, *, as_json: 
         value = asdict(manifest)
         for part in value["parts"]:
             del part["state"]  # the program's own, and not bounded
+        value["metrics"] = checkpoints.finite(manifest)
         print_json({"id": str(manifest.id), "bytes": manifest.size, **value})
     else:
         out.print(manifest_view(manifest))
@@ -88,6 +89,10 @@ def _verify(
             faults = verifier.faults(manifest, progress)
     except DamagedError as error:
         faults = [str(error)]
+    except NewerVersionError as error:
+        if not optional:
+            raise CheckpointError(str(error)) from error
+        faults = [str(error)]
     except CheckpointError as error:
         if not optional:
             raise
@@ -97,7 +102,7 @@ def _verify(
         if not faults:
             tell(f"{id_} is whole: {size_for_people(manifest.size)}")
     for fault in faults:
-        tell(f"{id_} is damaged: {fault}")
+        tell(f"{id_} is not whole: {fault}")
     return faults
 
 
@@ -135,7 +140,8 @@ def _read(store: Store, job: str, id_: CheckpointId) -> Manifest | None:
     except NewerVersionError as error:
         raise CheckpointError(str(error)) from error
     except DamagedError as error:
-        tell(f"outlast: checkpoint {id_} is damaged: {error}")
+        others = f"`outlast checkpoints ls {job}` shows others"
+        tell(f"outlast: checkpoint {id_} is damaged: {error}; {others}")
         return None
 
 

@@ -148,6 +148,19 @@ def test_output_files_in_a_new_folder(saves: Saves, outlast: Outlast) -> None:
     assert left(saves.folder) == ["out"]
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_output_files_in_a_folder_that_is_empty(
+    saves: Saves, outlast: Outlast, link: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saves.save(1, files=FILES)
+    folder = saves.folder / "out"
+    folder.mkdir()
+    Path("to").symlink_to("out")
+    monkeypatch.chdir(folder)
+    export(outlast, "--outputs", "../to" if link else ".")
+    assert Path("best/model.keras").read_bytes() == FILES["best/model.keras"]
+
+
 def test_nothing_is_written_over_unless_that_is_wanted(saves: Saves, outlast: Outlast) -> None:
     saves.save(1, files={"log.csv": b"new"})
     Path("x.safetensors").write_text("mine")
