@@ -33,6 +33,7 @@ from outlast_agent.stores.base import (
 from outlast_agent.sync.restore import TRIES, DamagedError
 from outlast_agent.sync.whole import MAX_OBJECT_BYTES
 from outlast_provisioning.failures import GoOn, judge
+from outlast_provisioning.persons import PersonError
 from outlast_provisioning.world import World
 
 READERS = 4
@@ -42,8 +43,8 @@ Progress = Callable[[int], None]
 """Told of bytes that were read, as they are."""
 
 
-class CheckpointError(Exception):
-    """It cannot be done; one line says why and what to do."""
+class CheckpointError(PersonError):
+    """It cannot be done with the checkpoints that are there."""
 
 
 @dataclass(frozen=True)

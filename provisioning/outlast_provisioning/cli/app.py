@@ -25,7 +25,6 @@ from outlast_agent.stores.base import (
     StoreError,
 )
 from outlast_provisioning import exits, reading
-from outlast_provisioning.checkpoints import CheckpointError
 from outlast_provisioning.cli.checkpoint_commands import commands as checkpoint_commands
 from outlast_provisioning.cli.options import JobArgument, JsonOption, StoreOption
 from outlast_provisioning.cli.place import InputError, must_exist, open_existing, read_place
@@ -324,7 +323,6 @@ def _run(arguments: list[str] | None) -> int:
         RefusedError,
         NoLoginError,
         GiveUpError,
-        CheckpointError,
     ) as error:
         complain(f"outlast: {error}")
     except (StoreError, ProviderError, RecordError) as error:

@@ -1,4 +1,4 @@
-"""The commands of ``outlast checkpoints``."""
+"""The commands of ``outlast checkpoints``; what they need is loaded by them, it takes a while."""
 
 from __future__ import annotations
 
@@ -9,15 +9,11 @@ from typing import Annotated
 import typer
 
 from outlast_agent.stores.base import Store
-from outlast_provisioning.cli.checkpoints import (
-    SHOWN,
-    export_checkpoint,
-    list_checkpoints,
-    show_checkpoint,
-    verify_checkpoints,
-)
 from outlast_provisioning.cli.options import JobArgument, JsonOption, StoreOption
 from outlast_provisioning.cli.place import must_exist, read_place
+
+SHOWN = 20
+"""So many of the newest, unless all are asked for."""
 
 commands = typer.Typer(
     no_args_is_help=True,
@@ -38,7 +34,11 @@ def list_(
     as_json: JsonOption = False,
 ) -> int:
     """List a job's checkpoints, the newest first."""
-    return list_checkpoints(_store_of(job, store), job, all_=all_, as_json=as_json)
+    from outlast_provisioning.cli.checkpoints import list_checkpoints  # noqa: PLC0415
+
+    return list_checkpoints(
+        _store_of(job, store), job, most=None if all_ else SHOWN, as_json=as_json
+    )
 
 
 @commands.command()
@@ -49,6 +49,8 @@ def show(
     as_json: JsonOption = False,
 ) -> int:
     """What a checkpoint consists of: variables, output files, where it was made, objects."""
+    from outlast_provisioning.cli.checkpoints import show_checkpoint  # noqa: PLC0415
+
     return show_checkpoint(_store_of(job, store), job, checkpoint, as_json=as_json)
 
 
@@ -61,6 +63,8 @@ def verify(
     as_json: JsonOption = False,
 ) -> int:
     """Read every byte of a checkpoint; exit code 0 only if all is as it was written."""
+    from outlast_provisioning.cli.checkpoints import verify_checkpoints  # noqa: PLC0415
+
     there = _store_of(job, store)
     return verify_checkpoints(there, job, checkpoint, all_=all_, as_json=as_json)
 
@@ -84,6 +88,8 @@ def export(
     store: StoreOption = None,
 ) -> int:
     """Take arrays and output files out of a checkpoint, verified."""
+    from outlast_provisioning.cli.checkpoints import export_checkpoint  # noqa: PLC0415
+
     return export_checkpoint(
         _store_of(job, store),
         job,

@@ -21,15 +21,15 @@ from outlast_provisioning.memory import Memory
 from outlast_provisioning.observe import observe
 from outlast_provisioning.units import size_for_people
 
-SHOWN = 20
-"""So many of the newest, unless all are asked for."""
 
+def list_checkpoints(store: Store, job: str, *, most: int | None, as_json: bool) -> int:
+    """Print a line for each of the newest ``most``; the exit code. Raises StoreError, RecordError.
 
-def list_checkpoints(store: Store, job: str, *, all_: bool, as_json: bool) -> int:
-    """Print a line for each; the exit code. Raises StoreError, RecordError."""
+    None: of all.
+    """
     ids = checkpoints.listed(store, job)
     aside = checkpoints.set_aside(observe(store, job, {}, Memory(), time.monotonic()))
-    found = checkpoints.lines(store, job, ids, aside, most=None if all_ else SHOWN)
+    found = checkpoints.lines(store, job, ids, aside, most=most)
     if as_json:
         print_json([{**asdict(line), "id": str(line.id)} for line in found])
         return exits.OK
@@ -37,8 +37,8 @@ def list_checkpoints(store: Store, job: str, *, all_: bool, as_json: bool) -> in
         tell(f"Job {job} has no checkpoint yet.")
         return exits.OK
     out.print(checkpoint_table(found, now()))
-    if not all_ and len(ids) > SHOWN:
-        tell(f"The newest {SHOWN} of {len(ids)}; all of them: --all")
+    if most is not None and len(ids) > most:
+        tell(f"The newest {most} of {len(ids)}; all of them: --all")
     return exits.OK
 
 

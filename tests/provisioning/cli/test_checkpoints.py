@@ -12,7 +12,7 @@ import pytest
 from outlast.manifest import Array, Piece
 from outlast_agent import layout
 from outlast_agent.records import AttemptEnd, Claim, dump
-from outlast_provisioning.cli import checkpoints
+from outlast_provisioning.cli import checkpoint_commands
 from provisioning.cli.checkpoints_kit import FROZEN, Saves, ids
 from provisioning.cli.commands import Outlast
 from provisioning.simulated import NAME
@@ -79,7 +79,7 @@ def test_a_checkpoint_that_two_starts_failed_from_is_set_aside(
 def test_of_many_the_newest_are_read_and_no_more(
     saves: Saves, outlast: Outlast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoints, "SHOWN", 3)
+    monkeypatch.setattr(checkpoint_commands, "SHOWN", 3)
     saves.save(1, 2, 3, 4, 5, arrays={"w": np.zeros(3)})
     (saves.root / f"checkpoints/{ids([1])[0]}.json").write_bytes(b"not read")
     assert [line["id"] for line in listed(outlast)] == ids([5, 4, 3])
