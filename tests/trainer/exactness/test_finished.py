@@ -14,7 +14,7 @@ from trainer.files.content import contents
     "script",
     [
         "data.shuffled",
-        "training.early_stopping",
+        "callbacks.early_stopping",
         "training.unfreezing",
         "training.two_models",
         "files.everything",
