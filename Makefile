@@ -35,9 +35,10 @@ N ?= 20
 soak: $(STAMP) ## N random eviction points, each compared with the uninterrupted run
 	$(BIN)/python bench/soak.py --points $(N)
 
-POINTS ?= 2000
+POINTS ?= 1500
+KERAS_POINTS ?= 24
 torture: $(STAMP) ## kill -9 at POINTS exact system calls (SEED=... for the same again)
-	cd tests && ../$(BIN)/python -m torture --points $(POINTS) $(if $(SEED),--seed $(SEED))
+	cd tests && ../$(BIN)/python -m torture --points $(POINTS) --keras $(KERAS_POINTS) $(if $(SEED),--seed $(SEED))
 
 PAIRS ?= 40
 bench: $(STAMP) ## what the callback costs, as JSON in bench/out/

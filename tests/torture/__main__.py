@@ -22,12 +22,16 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from torture.chain import Chain, Tally
+from torture import keras_chain
+from torture.chain import Chain
 from torture.gate import works
+from torture.tally import Tally
 
 OUT = Path(__file__).resolve().parents[2] / "bench" / "out"
 POINTS_A_CHAIN = 12
+KERAS_POINTS_A_CHAIN = 6
 LIMIT = 1140.0
 """Seconds: what was not begun by then is not; too few points fail."""
 
@@ -35,6 +39,9 @@ LIMIT = 1140.0
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, default=1000)
+    parser.add_argument(
+        "--keras", type=int, default=24, help="points with Keras, beside the others"
+    )
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
@@ -67,7 +74,7 @@ def main() -> int:
         print(f"{count:5} {kind}")
     print(f"{seconds:.0f} s, {tally.missed} points were not reached")
     print(f"{tally.points} points, {tally.torn} torn, {tally.lost} lost, {tally.wrong} wrong")
-    bad = tally.torn or tally.lost or tally.wrong or tally.points < options.points
+    bad = tally.torn or tally.lost or tally.wrong or tally.points < options.points + options.keras
     return 1 if bad else 0
 
 
@@ -75,13 +82,15 @@ def _lines(options: argparse.Namespace) -> Iterator[str]:
     """What the workers say, a line a chain."""
     command = [
         sys.executable, "-m", "torture", "--points", str(options.points),
-        "--seed", str(options.seed), "--workers", str(options.workers), "--worker",
+        "--seed", str(options.seed), "--workers", str(options.workers),
+        "--keras", str(options.keras), "--worker",
     ]  # fmt: skip
     environ = {key: value for key, value in os.environ.items() if not key.startswith("OUTLAST_")}
     read, write = os.pipe()
+    environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     workers = [
         subprocess.Popen([*command, str(number)], stdout=write, env=environ)
-        for number in range(options.workers)
+        for number in range(options.workers + bool(options.keras))
     ]
     os.close(write)
     with os.fdopen(read) as lines:
@@ -92,17 +101,24 @@ def _lines(options: argparse.Namespace) -> Iterator[str]:
 
 
 def _work(options: argparse.Namespace) -> int:
-    """This worker's share of the chains."""
+    """This worker's share of the chains; one more worker has those with Keras."""
+    if options.worker == options.workers:
+        keras_chain.imported()
+        return _chains(options, keras_chain.KerasChain, options.keras, KERAS_POINTS_A_CHAIN)
+    share = options.points // options.workers
+    share += options.worker < options.points % options.workers
+    return _chains(options, Chain, share, POINTS_A_CHAIN)
+
+
+def _chains(options: argparse.Namespace, kind: Any, left: int, most: int) -> int:
     until = time.monotonic() + LIMIT
-    left = options.points // options.workers
-    left += options.worker < options.points % options.workers
     number = options.worker
     while left > 0 and time.monotonic() < until:
         seed = options.seed * 10_000 + number
-        number += options.workers
+        number += options.workers + 1
         folder = Path(tempfile.mkdtemp(prefix=f"outlast-torture-{seed}-"))
         begun = time.monotonic()
-        tally = Chain(folder, seed, min(left, POINTS_A_CHAIN)).run()
+        tally = kind(folder, seed, min(left, most)).run()
         if tally.faults:
             tally.faults.append(f"kept: {folder}")
         else:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from outlast.checkpoint import DamagedError, checkpoints_in
@@ -12,6 +10,7 @@ from outlast.manifest import CheckpointId, ManifestError
 from outlast_agent import layout
 from torture import program
 from torture.machine import JOB, ChildEndedError, Machine, Point, durable_in
+from torture.tally import Tally
 
 WRITER_CALLS = (
     "", "write", "pwrite64", "pwrite64", "flock", "fsync", "ftruncate", "rename", "openat",
@@ -22,31 +21,6 @@ POINT_SECONDS = 4.0
 """A point not reached in this time, some hundred saves, is given up."""
 LAST_STEPS = 6
 """Steps of the last attempt, which nobody kills."""
-
-
-@dataclass
-class Tally:
-    """What came of the points."""
-
-    points: int = 0
-    torn: int = 0
-    lost: int = 0
-    wrong: int = 0
-    missed: int = 0
-    """Points that were never reached; not among the ``points``."""
-    kinds: Counter[str] = field(default_factory=Counter)
-    """Points by who was killed where."""
-    faults: list[str] = field(default_factory=list)
-
-    def add(self, other: Tally) -> None:
-        """Take in another one's."""
-        self.points += other.points
-        self.torn += other.torn
-        self.lost += other.lost
-        self.wrong += other.wrong
-        self.missed += other.missed
-        self.kinds.update(other.kinds)
-        self.faults += other.faults
 
 
 class Chain:
@@ -62,7 +36,7 @@ class Chain:
     def run(self) -> Tally:
         """All of its points, and its end."""
         try:
-            if self._seed % 5 == 0:
+            if self._chance.random() < 0.2:
                 self._alone()
             else:
                 self._managed()
@@ -250,9 +224,8 @@ class Chain:
         if call is False or call is True:
             self.tally.missed += 1
             return
-        self.tally.points += 1
         name = getattr(call, "name", "")
-        self.tally.kinds[f"{kind or '+'.join(point.victims)} at {name}"] += 1
+        self.tally.count(f"{kind or '+'.join(point.victims)} at {name}")
 
     def _check_all(self, root: Path) -> list[CheckpointId]:
         ids = checkpoints_in(root)
@@ -270,8 +243,7 @@ class Chain:
             self._fault("wrong", f"{id_} below {root.name}: {wrong}")
 
     def _fault(self, what: str, text: str) -> None:
-        setattr(self.tally, what, getattr(self.tally, what) + 1)
-        self.tally.faults.append(f"{what}: {text} ({self._where}; chain {self._seed})")
+        self.tally.fault(what, f"{text} ({self._where}; chain {self._seed})")
 
 
 LONG = 900

@@ -121,7 +121,8 @@ def _become_child(channel: socket.socket, log: Path) -> None:
     close_in(channel)
 
 
-def _say(channel: socket.socket) -> Callable[..., None]:
+def saying(channel: socket.socket) -> Callable[..., None]:
+    """To say something, by name, to the process that forked this one."""
     return lambda **what: channel.send(json.dumps(what).encode()) and None
 
 
@@ -151,7 +152,7 @@ class Machine:
         def main(channel: socket.socket) -> None:
             _daemon(self, channel, adopts=adopts)
 
-        return self._add(fork("daemon", self.log, main))
+        return self.start("daemon", main)
 
     def start_writer(self, total: int = program.FOREVER) -> Child:
         """The training program; what it is told is all there already."""
@@ -163,21 +164,22 @@ class Machine:
                 OUTLAST_CONTROL=str(self.control), OUTLAST_JOB=JOB,
                 OUTLAST_ATTEMPT=str(self.attempt), OUTLAST_EVERY="0",
             )  # fmt: skip
-            program.train(None, seed, total, _say(channel), pause=pause)
+            program.train(None, seed, total, saying(channel), pause=pause)
 
-        return self._add(fork("writer", self.log, main))
+        return self.start("writer", main)
 
     def start_alone(self, total: int = program.FOREVER) -> Child:
         """The training program without any daemon, in a folder that stays."""
         seed = self._chance.randrange(FAR)
 
         def main(channel: socket.socket) -> None:
-            program.train(self.home, seed, total, _say(channel), pause=0.004)
+            program.train(self.home, seed, total, saying(channel), pause=0.004)
 
-        return self._add(fork("writer", self.log, main))
+        return self.start("writer", main)
 
-    def _add(self, child: Child) -> Child:
-        self.children[child.role] = child
+    def start(self, role: str, main: Callable[[socket.socket], None]) -> Child:
+        """Fork a process of this machine."""
+        child = self.children[role] = fork(role, self.log, main)
         return child
 
     def kill(self, *roles: str) -> None:
@@ -305,7 +307,7 @@ class ChildEndedError(Exception):
 
 def _daemon(machine: Machine, channel: socket.socket, *, adopts: bool) -> None:
     """As ``Attempt`` does it: restore into fresh folders, then upload what the program saves."""
-    say = _say(channel)
+    say = saying(channel)
     upload.SWEEP_SECONDS = 0.0  # after every upload: minutes of training are not waited for
     upload.LOOK_SECONDS = 0.005  # for the watch on the folder
     carriers.COUNT = random.Random(os.getpid()).choice((1, 4))  # with one, much waits to be read
