@@ -9,7 +9,8 @@ from outlast.checkpoint import DamagedError, checkpoints_in
 from outlast.manifest import CheckpointId, ManifestError
 from outlast_agent import layout
 from torture import program
-from torture.machine import JOB, ChildEndedError, Machine, Point, durable_in
+from torture.daemon import JOB, durable_in
+from torture.machine import ChildEndedError, Machine, Point
 from torture.tally import Tally
 
 WRITER_CALLS = (
@@ -31,6 +32,7 @@ class Chain:
         self._root, self._seed, self._points = root, seed, points
         self._chance = random.Random(seed)
         self._said_durable: list[CheckpointId] = []
+        self._restored = 0
         self._where = "the start"
 
     def run(self) -> Tally:
@@ -147,6 +149,7 @@ class Chain:
     def _judge_restored(self, machine: Machine, said: list[dict[str, object]]) -> None:
         told = next(each for each in said if "restored" in each)
         id_ = None if told["restored"] is None else CheckpointId.parse(str(told["restored"]))
+        self._restored = 0 if id_ is None else id_.step
         if told["damaged"]:
             self._fault("torn", f"passed over in the store: {told['damaged']}")
         newest = max(self._said_durable, default=None)
@@ -193,6 +196,8 @@ class Chain:
     def _listen(self, said: list[dict[str, object]]) -> None:
         self._said_durable += durable_in(said)
         for each in said:
+            if each.get("begun", self._restored) != self._restored:
+                self._fault("lost", f"{each} after step {self._restored} was restored")
             for name in ("refused", "crashed", "wrong"):
                 if each.get(name):
                     self._fault("wrong", f"{name}: {each[name]}")

@@ -15,7 +15,8 @@ from typing import Any
 
 from outlast.checkpoint import DamagedError, checkpoints_in, load
 from outlast.manifest import ManifestError
-from torture.machine import ChildEndedError, Machine, Point, saying
+from torture.children import saying
+from torture.machine import ChildEndedError, Machine, Point
 from torture.tally import Tally
 
 EPOCHS = 60

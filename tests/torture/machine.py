@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
 import select
 import signal
 import socket
-import sys
-import threading
 import time
-import traceback
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from outlast.durable import replace_file
-from outlast.manifest import CheckpointId, Manifest, dump_manifest, parse_manifest
-from outlast.outputs import restore_outputs
-from outlast_agent import surely
-from outlast_agent.board import Board
-from outlast_agent.journal import open_journal
-from outlast_agent.stores.base import Store
-from outlast_agent.stores.file import FileStore
-from outlast_agent.sync import carriers, upload
-from outlast_agent.sync.restore import Downloader
-from outlast_agent.sync.whole import Lineage
-from torture import program
-from torture.failing import Failing
-from torture.gate import Call, Gate, close_in, tear
+from torture import daemon, program
+from torture.children import Child, fork, saying
+from torture.gate import Call, tear
 
-JOB = "torture"
 FAR = 1 << 30
 QUIET = 0.3
 """Seconds without a call: nobody will make one while the other is held."""
@@ -63,69 +45,6 @@ class Point:
         return f"{' and '.join(self.victims)} before {what} {self.count} of the {self.role}{more}"
 
 
-@dataclass
-class Child:
-    """A forked process, and what it said."""
-
-    role: str
-    pid: int
-    gate: Gate
-    channel: socket.socket
-    calls: Counter[str] = field(default_factory=Counter)
-    said: list[dict[str, Any]] = field(default_factory=list)
-    waiting: Call | None = None
-    """A call that is not answered yet: it is held."""
-    ended: bool = False
-
-    def last(self, name: str) -> Any:
-        """The newest value said under ``name``."""
-        return next((each[name] for each in reversed(self.said) if name in each), None)
-
-    def send(self, word: str) -> None:
-        """A command for a daemon."""
-        with contextlib.suppress(OSError):
-            self.channel.send(word.encode())
-
-
-def fork(role: str, log: Path, main: Callable[[socket.socket], None]) -> Child:
-    """Run ``main`` in a process of its own, whose calls wait for the gate."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    sys.stdout.flush()
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            _become_child(theirs, log)
-            main(theirs)
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-            sys.stderr.flush()
-        finally:
-            os._exit(code)
-    theirs.close()
-    _, descriptors, _, _ = socket.recv_fds(ours, 100, 1)
-    return Child(role, pid, Gate(descriptors[0]), ours)
-
-
-def _become_child(channel: socket.socket, log: Path) -> None:
-    kept = channel.fileno()
-    os.closerange(3, kept)
-    os.closerange(kept + 1, 4096)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    os.close(file)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-    close_in(channel)
-
-
-def saying(channel: socket.socket) -> Callable[..., None]:
-    """To say something, by name, to the process that forked this one."""
-    return lambda **what: channel.send(json.dumps(what).encode()) and None
-
-
 class Machine:
     """The folders of one attempt, and its two processes."""
 
@@ -150,7 +69,7 @@ class Machine:
         """Bring the newest checkpoint, unless it ``adopts`` a running program; then upload."""
 
         def main(channel: socket.socket) -> None:
-            _daemon(self, channel, adopts=adopts)
+            daemon.serve(self, channel, adopts=adopts)
 
         return self.start("daemon", main)
 
@@ -161,7 +80,7 @@ class Machine:
         def main(channel: socket.socket) -> None:
             os.environ.update(
                 OUTLAST_SCRATCH=str(self.scratch), OUTLAST_OUTPUTS=str(self.outputs),
-                OUTLAST_CONTROL=str(self.control), OUTLAST_JOB=JOB,
+                OUTLAST_CONTROL=str(self.control), OUTLAST_JOB=daemon.JOB,
                 OUTLAST_ATTEMPT=str(self.attempt), OUTLAST_EVERY="0",
             )  # fmt: skip
             program.train(None, seed, total, saying(channel), pause=pause)
@@ -303,55 +222,3 @@ class Machine:
 
 class ChildEndedError(Exception):
     """A process ended that nobody had killed."""
-
-
-def _daemon(machine: Machine, channel: socket.socket, *, adopts: bool) -> None:
-    """As ``Attempt`` does it: restore into fresh folders, then upload what the program saves."""
-    say = saying(channel)
-    upload.SWEEP_SECONDS = 0.0  # after every upload: minutes of training are not waited for
-    upload.LOOK_SECONDS = 0.005  # for the watch on the folder
-    carriers.COUNT = random.Random(os.getpid()).choice((1, 4))  # with one, much waits to be read
-    store: Store = FileStore(machine.store)
-    if machine.failing is not None:
-        store = Failing(store, random.Random(machine.failing + os.getpid()))
-        surely.FIRST_DELAY, surely.LAST_DELAY = 0.005, 0.02  # so that it is tried again at once
-    stop = threading.Event()
-    parent: Manifest | None = None
-    if adopts:
-        if machine.parent.exists():
-            name, _, data = machine.parent.read_bytes().partition(b"\n")
-            parent = parse_manifest(data, name=name.decode())
-    else:
-        patient = surely.Surely(Board(), open_journal(), "restore", stop)
-        downloader = Downloader(store, JOB, machine.downloads, patient)
-        found = downloader.newest(below=machine.attempt, set_aside=())
-        parent = found.manifest
-        if parent is not None:
-            downloader.move(parent, machine.scratch)
-            restore_outputs(machine.scratch, parent, machine.outputs)
-            data = f"{parent.id}\n".encode() + dump_manifest(parent)
-            replace_file(machine.parent, data)
-        damaged = {str(id_): why for id_, why in found.damaged.items()}
-        say(restored=None if parent is None else str(parent.id), damaged=damaged)
-    uploader = upload.Uploader(
-        store, machine.scratch, Lineage(JOB, machine.attempt, parent),
-        lambda stop: surely.Surely(Board(), open_journal(), "upload", stop),
-        every=None, keep=2,
-        on_durable=lambda durable: say(durable=str(durable.id)),
-        on_refused=lambda why: say(refused=why),
-        on_crash=lambda error: say(crashed=repr(error)),
-    )  # fmt: skip
-    (machine.scratch / "checkpoints").mkdir(exist_ok=True)
-    uploader.start()
-    say(uploading=True)
-    while word := channel.recv(100):
-        match word:
-            case b"flush":
-                uploader.flush(time.monotonic() + 20, lambda: say(flushed=True))
-            case b"rush":
-                uploader.rush(time.monotonic() + 30)
-
-
-def durable_in(said: list[dict[str, Any]]) -> list[CheckpointId]:
-    """What a daemon said to be durable."""
-    return [CheckpointId.parse(each["durable"]) for each in said if "durable" in each]
