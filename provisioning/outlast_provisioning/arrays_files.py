@@ -65,9 +65,10 @@ def readable(manifest: Manifest) -> list[tuple[str, Array]]:
             for form, at in zip(forms, level, strict=True)
         ]
     names = [form[at] for form, at in zip(forms, level, strict=True)]
-    twice = [name for name, count in Counter(["__metadata__", *names]).items() if count > 1]
-    if twice:
-        raise DamagedError(f"it has more than one array {twice[0]!r:.200}")
+    counts = Counter(["__metadata__", *names])
+    for name, (_, array) in zip(names, arrays, strict=True):
+        if counts[name] > 1:
+            raise DamagedError(f"it has more than one array {array.name!r:.200}")
     return [(name, array) for name, (_, array) in zip(names, arrays, strict=True)]
 
 
@@ -78,7 +79,8 @@ def _forms(part: Part, saved: str) -> tuple[str, ...]:
     short = saved.removeprefix(_TRACKED)
     if newest is not None:
         short = saved.removeprefix(newest)
-    return f"{rank}{_NUMBER.sub('', short)}", f"{rank}{short}", f"{rank}{saved}"
+    last = f"{rank}array {saved}"  # a program may call one __metadata__
+    return f"{rank}{_NUMBER.sub('', short)}", f"{rank}{short}", f"{rank}{saved}", last
 
 
 def _newest_fit(state: Any) -> str | None:

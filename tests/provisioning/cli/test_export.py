@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from agent.stores import servers
 from outlast.checkpoint import numpy_type
 from outlast.manifest import Array, ObjectRef, OutputFile, Piece
+from outlast_agent.stores.open import open_store
 from outlast_provisioning import exporting
 from provisioning.cli.checkpoints_kit import Saves, ids
 from provisioning.cli.commands import Outlast
@@ -117,6 +119,40 @@ def test_names_are_for_people_where_they_can_be(saves: Saves, outlast: Outlast) 
         "00003 __metadata__": [5.0],
         "$state/tracked/net/w": [0.0, 1.0],
     }
+
+
+def test_an_array_may_have_the_name_that_the_format_keeps_for_itself(
+    saves: Saves, outlast: Outlast
+) -> None:
+    saves.save(1, arrays={"__metadata__": np.ones(2), "b": np.zeros(3)})
+    export(outlast, "--to", "x.safetensors")
+    found = safetensors.numpy.load_file("x.safetensors")
+    assert found["array __metadata__"].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.needs("moto")
+def test_from_an_object_store(
+    saves: Saves, outlast: Outlast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saves.save(1, 2)
+    with servers.moto(saves.folder / "server.log") as endpoint:
+        for name, value in {
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": "us-east-1",
+            "OUTLAST_STORE": f"s3://{servers.BUCKET}/here",
+        }.items():
+            monkeypatch.setenv(name, value)
+        there = open_store(f"s3://{servers.BUCKET}/here")
+        for entry in saves.store.list(""):
+            there.create(entry.key, saves.store.read(entry.key))
+        assert len(outlast("checkpoints", "ls", NAME)[0].splitlines()) >= 3
+        outlast("checkpoints", "verify", NAME, "--all")
+        export(outlast, "--to", "x.safetensors")
+        there.delete(f"jobs/{NAME}/{saves.objects()[1].relative_to(saves.root)}")
+        assert "is not there" in outlast("checkpoints", "verify", NAME, code=3)[1]
+    assert safetensors.numpy.load_file("x.safetensors")["w"][7] == 2
 
 
 def test_what_a_session_tracks_is_called_as_it_was_tracked(saves: Saves, outlast: Outlast) -> None:
