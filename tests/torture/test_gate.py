@@ -48,7 +48,8 @@ def test_killed_before_that_call_or_in_the_midst_of_it(machine, torn, size):
 def test_the_calls_of_all_threads_are_counted_together(machine):
     machine.start("writer", writes(machine.home / "f", 20, threads=2))
     machine.run(lambda: False, point=Point("writer", "pwrite64", 31, ("writer",), False))
-    assert sum((machine.home / f"f{number}").stat().st_size for number in range(2)) == 3000
+    found = sum((machine.home / f"f{number}").stat().st_size for number in range(2))
+    assert found in (2900, 3000)  # the other thread's last may have been allowed and not done yet
 
 
 def test_a_process_that_ends_by_itself_is_told(machine):
