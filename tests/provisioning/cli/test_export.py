@@ -312,13 +312,11 @@ def test_an_object_larger_than_any_is_not_read(saves: Saves, outlast: Outlast) -
     assert "no object of Outlast has so many bytes" in told
 
 
-WEIGHTS = {"of": "keras", "fits": [], "fit": {"weights": "0 layers/dense/vars/0"}}
-
-
 def test_without_h5py_it_says_so(
     saves: Saves, outlast: Outlast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saves.save(1, arrays={"now/00000 dense/kernel": np.ones(2)}, state=WEIGHTS)
+    state = {"of": "keras", "fits": [], "fit": {"weights": "0 layers/dense/vars/0"}}
+    saves.save(1, arrays={"now/00000 dense/kernel": np.ones(2)}, state=state)
     monkeypatch.setitem(sys.modules, "h5py", None)
     told = export(outlast, "--to", "x.weights.h5", code=2)
     assert "need h5py: pip install h5py" in told
