@@ -85,3 +85,30 @@ def test_other_data_are_refused_in_one_line(scripts, before, now, told) -> None:
     scripts.run("test_sources:one_fit", data=before, kill=None)
     scripts.run("test_sources:one_fit", data="fewer", kill=None)
     assert "is not trained on, though its data are others" in scripts.log
+
+
+def validated() -> None:
+    """Validation data that differ from run to run, then some that do not."""
+    import keras
+    import tensorflow as tf
+
+    import outlast
+
+    keras.utils.set_random_seed(1)
+    rows = tf.data.Dataset.from_tensor_slices((tf.ones((24, 3)), tf.ones((24, 1))))
+    noisy = rows.map(lambda x, y: (x + tf.random.normal([3]), y))
+    endless, finite = rows.shuffle(24, seed=3).repeat(), rows.shuffle(24, seed=3)
+    for held, steps in ((endless, 2), (noisy, None), (finite, None), (finite.take(9), None)):
+        print("fit", flush=True)
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        given = {"validation_data": held.batch(4), "validation_steps": steps}
+        model.fit(rows.batch(4), epochs=1, callbacks=[outlast.Resume()], verbose=0, **given)
+
+
+def test_validation_data_that_no_two_runs_see_alike_are_told(scripts) -> None:
+    scripts.run("test_sources:validated")
+    _, endless, noisy, *others = scripts.log.split("fit\n")
+    assert "the validation data come from an endless shuffle().repeat()" in endless
+    assert "in the validation data, a map draws random numbers" in noisy
+    assert not any("validation" in each for each in others)

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from outlast.keras_fit import data_order
 from outlast.keras_fit.attributes import Baseline, restore
 from outlast.keras_fit.data import drop
+from outlast.keras_fit.inspect_data import Finding, inspect
+
+_TOLD = ("random-map", "stateful-map", "order-undetermined", "data-unknown", "shuffle-unseeded")
+_ENDLESS = Finding(
+    "validation-repeat",
+    False,
+    "the validation data come from an endless shuffle().repeat(), which reads ahead by as much as "
+    "there is time for: what a validation sees is a matter of chance, in any run; leave out "
+    "shuffle, which validation does not need",
+)
 
 
 class Validation:
@@ -26,6 +38,16 @@ class Validation:
         self._unread = False
         self._batches = 0
         """Of the latest validation that is over, or under way."""
+
+    def findings(self) -> Iterator[Finding]:
+        """What has to be told about the data."""
+        if not self._is_dataset or not hasattr(self._source, "_inputs"):
+            return
+        for finding in inspect(self._source):
+            if finding.code in _TOLD:
+                yield replace(finding, text=f"in the validation data, {finding.text}")
+        if any(each.when == "repeated" for each in data_order.shuffles_of(self._source)):
+            yield _ENDLESS
 
     def begins(self, epoch_iterator: Any) -> None:
         """A validation begins, with Keras' EpochIterator for it."""

@@ -58,10 +58,10 @@ class Fit:
         self._loss_told = False
         self._initial_epoch = self._model._initial_epoch
         source = script.sources.of(call, None if record is None else record["data"])
-        self._findings = source.findings
         self._feed = Feed(call.epoch_iterator, source.data, self._before_first_step)
         distributed = self._model._distribute_strategy is not None
         self._validation = Validation(call.validation, distributed=distributed)
+        self._findings = [*source.findings, *self._validation.findings()]
         self._held = Holdings(call, self._feed, self._validation)
         self._keras = wrap(call.callbacks, self)
         script.current = self
