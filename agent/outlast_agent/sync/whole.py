@@ -90,8 +90,7 @@ class Scratch:
             try:
                 opened = beneath.open_file(self._root, *ref.key.split("/"))
                 descriptors[ref] = held.enter_context(opened)
-                # The library writes over files that it needs no more, but not over locked ones.
-                fcntl.flock(descriptors[ref], fcntl.LOCK_SH | fcntl.LOCK_NB)
+                _lock(descriptors[ref])
             except (FileNotFoundError, BlockingIOError):
                 # The library may have removed it, or saved the same step again with other
                 # objects; else somebody else has had his hands in it.
@@ -127,3 +126,13 @@ class Scratch:
                 raise ManifestError(
                     f"it names an object of {ref.size} bytes; at most {MAX_OBJECT_BYTES} go up"
                 )
+
+
+def _lock(descriptor: int) -> None:
+    """Keep the library from writing over a file that it needs no more. Raises BlockingIOError."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise  # it does so already
+    except OSError:
+        pass  # a file system without locks, on which it writes over none

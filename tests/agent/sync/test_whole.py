@@ -1,0 +1,64 @@
+"""What is held of scratch while it is carried, so that nobody writes over it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from contextlib import ExitStack
+
+import pytest
+
+from agent.scratch_kit import JOB, write
+from outlast.spares import Spares
+from outlast_agent.sync.whole import Lineage, Scratch
+
+
+@pytest.fixture
+def scratch(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    return tmp_path
+
+
+def look(scratch, refused):
+    return Scratch(scratch, Lineage(JOB, 1, None), refused.append)
+
+
+def test_what_is_held_is_not_written_over(scratch):
+    manifest = write(scratch, 1, 1, [b"weights"])
+    (ref,) = manifest.objects
+    spares = Spares((scratch / ref.key).parent)
+    spares.most = 100
+    with ExitStack() as held:
+        descriptors = look(scratch, []).hold(manifest, [ref], held)
+        spares.put(scratch / ref.key, ref.size)
+        assert spares.take() is None
+        assert os.pread(descriptors[ref], 100, 0) == b"weights"
+
+
+def test_what_is_being_written_over_has_gone(scratch):
+    refused: list[str] = []
+    manifest = write(scratch, 1, 1, [b"weights"])
+    (ref,) = manifest.objects
+    path = scratch / ref.key
+    with path.open("rb") as writer, ExitStack() as held:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+        (scratch / manifest.id.key).unlink()  # first, as the library does
+        assert look(scratch, refused).hold(manifest, [ref], held) is None
+    assert refused == []
+
+
+def test_a_file_system_without_locks_does(scratch, monkeypatch):
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    manifest = write(scratch, 1, 1, [b"weights"])
+    with ExitStack() as held:
+        assert list(look(scratch, []).hold(manifest, manifest.objects, held)) == list(
+            manifest.objects
+        )
+        spares = Spares((scratch / manifest.objects[0].key).parent)
+        spares.most = 100
+        spares.put(scratch / manifest.objects[0].key, 7)
+        assert spares.take() is None
