@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +103,17 @@ def test_a_file_that_is_given_up_gives_its_blocks_back(tmp_path, blocks) -> None
         file.write(data(SIZE + 5))
         file.give_up()
     assert blocks.take() is not blocks.take()
+
+
+def test_threads_without_work_end_and_others_come(tmp_path, blocks, monkeypatch) -> None:
+    monkeypatch.setattr("outlast.blocks.IDLE_SECONDS", 0.01)
+    for number in range(3):
+        file = opened(tmp_path / str(number), blocks, direct=True)
+        file.write(data(5 * SIZE))
+        file.end(fsync=False)
+        file.settle()
+        limit = time.monotonic() + 10
+        while any(each.name == "outlast-blocks" for each in threading.enumerate()):
+            assert time.monotonic() < limit
+            time.sleep(0.01)
+        assert (tmp_path / str(number)).read_bytes() == data(5 * SIZE)

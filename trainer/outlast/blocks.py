@@ -14,6 +14,7 @@ import mmap
 import os
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ import numpy as np
 import xxhash
 
 BLOCK_BYTES = 4 << 20
+IDLE_SECONDS = 2.0
+"""A thread without work ends after this."""
 _PIECE = 512 << 10
 """Copied and hashed at a time: it stays in the processor's cache in between."""
 _ALIGNED = 4096
@@ -37,9 +40,11 @@ class Blocks:
 
     def __init__(self, *, count: int = 8, size: int = BLOCK_BYTES, threads: int = 2) -> None:
         self.size = size
-        self._left, self._threads_left = count, threads
+        self._left, self._most = count, threads
         self._free: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
-        self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._work: deque[Callable[[], None]] = deque()
+        self._condition = threading.Condition()
+        self._alive, self._idle = 0, 0
 
     def take(self) -> np.ndarray:
         """A block to fill; waits until one is free. To be given back to :meth:`give`."""
@@ -56,15 +61,26 @@ class Blocks:
 
     def run(self, work: Callable[[], None]) -> None:
         """Have ``work``, which raises nothing, done by one of the threads."""
-        if self._threads_left:
-            self._threads_left -= 1
-            # Not waited for at exit by threading: the last save is made later than that.
-            threading.Thread(target=self._serve, name="outlast-blocks", daemon=True).start()
-        self._work.put(work)
+        with self._condition:
+            self._work.append(work)
+            if len(self._work) > self._idle and self._alive < self._most:
+                self._alive += 1
+                # Not waited for at exit by threading: the last save is made later than that.
+                threading.Thread(target=self._serve, name="outlast-blocks", daemon=True).start()
+            self._condition.notify()
 
     def _serve(self) -> None:
         while True:
-            self._work.get()()
+            with self._condition:
+                self._idle += 1
+                there = self._condition.wait_for(lambda: len(self._work) > 0, IDLE_SECONDS)
+                self._idle -= 1
+                if not there:
+                    self._alive -= 1
+                    return
+                work = self._work.popleft()
+            work()
+            del work  # its block: the next wait may be long
 
 
 class BlockFile:

@@ -19,7 +19,7 @@ from typing import Any
 
 import xxhash
 
-from outlast.blocks import Blocks
+from outlast.blocks import IDLE_SECONDS, Blocks
 from outlast.checkpoint import Arrays
 from outlast.durable import make_folder, replace_file
 from outlast.file_source import (
@@ -180,7 +180,9 @@ class Writer:
     def _work(self) -> None:
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: len(self._pending) > 0)
+                if not self._condition.wait_for(lambda: len(self._pending) > 0, IDLE_SECONDS):
+                    self._thread = None
+                    return
                 save, self._busy = self._pending.popleft(), True
             written = self._attempt_save(save)
             with suppress(OSError):
