@@ -56,8 +56,10 @@ class Store(ABC):
     """As the user wrote it, without credentials."""
 
     @abstractmethod
-    def create(self, key: str, data: bytes | Path) -> None:
+    def create(self, key: str, data: bytes | memoryview | Path) -> None:
         """Store ``data`` (bytes, or a file's content) durably if nothing is at ``key``.
+
+        The bytes of a memoryview must stay as they are until this returns.
 
         Whole or not at all. Raises AlreadyExistsError if something is there. If the answer is
         lost (UnavailableError), it may have been stored: read it back and compare a nonce.

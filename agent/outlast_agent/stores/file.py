@@ -85,7 +85,7 @@ class FileStore(Store):
         with self._faults("opening"):
             self.root.mkdir(parents=True, exist_ok=True)
 
-    def create(self, key: str, data: bytes | Path) -> None:
+    def create(self, key: str, data: bytes | memoryview | Path) -> None:
         """See :meth:`Store.create`."""
         *folders, name = self._parts(key, "create")
         with (

@@ -21,7 +21,7 @@ def open_regular(path: Path) -> BinaryIO:
     return checked(descriptor, str(path))
 
 
-def opened(data: bytes | Path) -> BinaryIO:
+def opened(data: bytes | memoryview | Path) -> BinaryIO:
     """Bytes, or a file's content, to read from. Raises OSError."""
     return open_regular(data) if isinstance(data, Path) else io.BytesIO(data)
 

@@ -11,6 +11,8 @@ import math
 import threading
 
 LEAST_SECONDS = 30.0
+"""For whatever needs less: a fast link has one limit, and so one client, whose connections and
+credentials the daemon's frequent small requests keep warm for the large ones."""
 MOST_SECONDS = 7680.0
 """The last of the steps: 64 MiB at some 35 KB/s."""
 
@@ -36,7 +38,7 @@ class Patience:
     def seconds(self, size: int) -> float:
         """Limit for a transfer of ``size`` bytes: 30 s times a power of two."""
         with self._lock:
-            wanted = LEAST_SECONDS + _ALLOWANCE * size / self._rate
+            wanted = max(LEAST_SECONDS, _ALLOWANCE * size / self._rate)
         steps = math.ceil(math.log2(wanted / LEAST_SECONDS))
         return min(MOST_SECONDS, LEAST_SECONDS * 2.0**steps)
 

@@ -52,7 +52,7 @@ class Retrying(Store):
         self._clock = clock
         self._jitter = jitter
 
-    def create(self, key: str, data: bytes | Path) -> None:
+    def create(self, key: str, data: bytes | memoryview | Path) -> None:
         """See :meth:`Store.create`."""
         answer_lost = False
 
@@ -125,10 +125,10 @@ class Retrying(Store):
                 return
             yield pause
 
-    def _is_there(self, key: str, data: bytes | Path) -> bool:
+    def _is_there(self, key: str, data: bytes | memoryview | Path) -> bool:
         """Whether what is at ``key`` is ``data``: then it was our own create that succeeded."""
         try:
-            if isinstance(data, bytes):
+            if not isinstance(data, Path):
                 return self.read(key, limit=len(data)) == data
             with tempfile.TemporaryDirectory() as folder:
                 copy = Path(folder) / "copy"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from obstore.store import S3Store
 
 from agent.stores import servers
-from outlast_agent.stores import objects
+from outlast_agent.stores import clients, objects
 from outlast_agent.stores.base import (
     AlreadyExistsError,
     NoLoginError,
@@ -22,6 +23,7 @@ from outlast_agent.stores.base import (
 from outlast_agent.stores.objects import ObjectStore
 from outlast_agent.stores.open import open_store
 from outlast_agent.stores.probe import probe
+from outlast_agent.stores.retrying import Retrying
 
 MIB = 1 << 20
 Use = Callable[[str], None]
@@ -140,6 +142,44 @@ def test_an_answer_that_does_not_come_in_time(
         with pytest.raises(UnavailableError, match="create of k"):
             ObjectStore(url, connect).create("k", b"1")
         assert time.monotonic() - begun < 2
+
+
+@s3
+def test_an_upload_over_a_link_that_became_slow_gets_the_time_it_needs(
+    s3_endpoint: str, s3_environment: Use, url: str
+) -> None:
+    seconds = {"now": 0.0}
+
+    def fault(exchange: servers.Exchange) -> None:
+        exchange.delay = seconds["now"]
+
+    with servers.proxy(s3_endpoint, fault) as endpoint:
+        s3_environment(endpoint)
+        limits: list[float] = []
+
+        def connect(allowed: float) -> S3Store:
+            limits.append(allowed)  # all times a hundredth of what they are
+            options = {"timeout": timedelta(seconds=allowed / 100), "allow_http": True}
+            return S3Store(servers.BUCKET, client_options=options, retry_config={"max_retries": 0})
+
+        plain = ObjectStore(url, connect, clock=lambda: time.monotonic() * 100)
+        store = Retrying(plain, sleep=lambda _seconds: None)
+        content = bytes(8 * MIB)
+        store.create("fast", content)
+        seconds["now"] = limits[0] / 100 + 1.0
+        store.create("slow", memoryview(content))
+        assert max(limits) > limits[0]
+        assert store.read("slow") == content
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "unsigned"), [("", "true"), ("https://h", "true"), ("http://h", "false")]
+)
+def test_payloads_go_unsigned_under_tls_and_only_there(endpoint: str, unsigned: str) -> None:
+    env = {"AWS_ENDPOINT_URL": endpoint} if endpoint else {}
+    client = clients._s3("s3://bucket/prefix", env)(30.0)
+    assert isinstance(client, S3Store)
+    assert client.config["unsigned_payload"] == unsigned
 
 
 @s3
