@@ -21,6 +21,7 @@ from outlast_agent.context import Context
 from outlast_agent.control import Control, Said
 from outlast_agent.folders import AttemptFolders, remove_tree
 from outlast_agent.logs import LogShipper, bound
+from outlast_agent.outlook import Outlook
 from outlast_agent.runtimes.base import Exit, Running, TryAgainError, Work
 from outlast_agent.spec import CheckpointSpec
 from outlast_agent.sync.restore import Downloader
@@ -33,6 +34,10 @@ FULL_DISK = 16 << 20
 
 
 class Attempt:
+EVICTION = "preempt"
+"""Reason of a notice that a pool's experience speaks of."""
+
+
     """The hands of an attempt. The machine decides, the daemon calls."""
 
     def __init__(self, context: Context, number: int, teller: Teller) -> None:
@@ -223,11 +228,18 @@ class Attempt:
     def tell(self, notice: Notice) -> None:
         """The program reads that it has to stop. Raises OSError."""
         if self.uploader is not None:
-            self.uploader.rush(notice.deadline_monotonic)
+            self.uploader.rush(self.reckoned(notice))
         notices.write_notice(self.folders.control, notice)
 
     def terminate(self) -> None:
         """SIGTERM to the main process. Raises TryAgainError."""
+    def reckoned(self, notice: Notice) -> float:
+        """The deadline to plan for: machines may be taken sooner than an eviction notice says."""
+        deadline = notice.deadline_monotonic
+        if notice.reason == EVICTION:
+            deadline = min(deadline, time.monotonic() + self._context.spec.grace_seconds)
+        return deadline
+
         if self._running is not None:
             self._context.runtime.terminate(self._running)
 
@@ -287,13 +299,20 @@ class Attempt:
             return self.durable.id.step
         return None if self.parent is None else self.parent.step
 
-    def flush_seconds(self) -> float | None:
-        """How long a save and its upload would take now; None before anything was measured."""
-        if self.uploader is None or self.progress is None:
-            return None
-        size = max(self.uploader.pending, self.progress.save_bytes or 0)
-        seconds = budget.flush_seconds(size, self.uploader.rate)
-        return None if seconds is None else seconds + (self.progress.save_seconds or 0.0)
+    def outlook(self) -> Outlook:
+        """What can still be saved, from what was measured up to now."""
+        uploader = self.uploader
+        size = 0 if self.parent is None else self.parent.size
+        if uploader is None:
+            return Outlook(self.number, self.progress, size)
+        return Outlook(
+            self.number,
+            self.progress,
+            size=uploader.newest_size or size,
+            waiting=uploader.waiting,
+            under_way=uploader.under_way,
+            rate=uploader.rate,
+        )
 
     def _on_durable(self, durable: Durable) -> None:
         if durable.kind != "cadence":

@@ -98,7 +98,7 @@ def build(context: Context, standing: Standing, sequence: int, now: float) -> re
     update: dict[str, object] = {
         "durable_step": attempt.durable_step,
         "durable_age": None if durable is None else round(now - durable.at, 1),
-        "flush_seconds": attempt.flush_seconds(),
+        "flush_seconds": attempt.outlook().flush_seconds(now),
         "resumed_step": None if attempt.parent is None else attempt.parent.step,
     }
     progress = attempt.progress

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from outlast.manifest import CheckpointId
 
@@ -15,6 +16,9 @@ FIXED_SECONDS = 0.5
 
 MARGIN = 1.3
 """A flush is planned to take this much longer than measured rates say."""
+
+SPARE_SECONDS = 1.0
+"""No prediction may end later than this before a deadline; a tenth of what is left, if less."""
 
 TERM_BEFORE = 3.0
 """SIGTERM goes to a program with the library this long before the deadline."""
@@ -46,11 +50,29 @@ class Rate:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A whole checkpoint in scratch that is not durable yet."""
+    """A save that is not durable yet and may become so."""
 
     id: CheckpointId
     missing: int
     """Bytes still to upload."""
+    started: bool = False
+    """Whether its upload has begun."""
+    ready_in: float = 0.0
+    """Seconds until it is whole in scratch; 0: it is."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to make durable in the time that is left."""
+
+    what: Literal["full", "flush", "nothing"]
+    """``full``: a save of the step under way. ``flush``: a save that has begun. ``nothing``: no
+    save that is newer than the durable one can be there in time."""
+    id: CheckpointId | None = None
+    seconds: float | None = None
+    """From now until it is durable, as predicted; None: nothing was measured yet."""
+    fits: bool = False
+    """Whether the prediction ends before the deadline, less a margin."""
 
 
 def flush_seconds(missing: int, rate: float | None) -> float | None:
@@ -60,24 +82,61 @@ def flush_seconds(missing: int, rate: float | None) -> float | None:
     return None if rate is None else FIXED_SECONDS + MARGIN * missing / rate
 
 
-def choose(
-    candidates: Sequence[Candidate], *, rate: float | None, left: float | None
-) -> Candidate | None:
-    """Which checkpoint to make durable next; ``left`` None: no deadline.
+def usable(left: float) -> float:
+    """Of ``left`` seconds, what a prediction may use: all but a tenth, at most a second."""
+    return left - min(SPARE_SECONDS, 0.1 * max(0.0, left))
 
-    The newest that fits. If none fits, the one that needs the least: rates are estimates, and
-    the promised notice may prove longer.
+
+def plan(
+    begun: Sequence[Candidate],
+    *,
+    rate: float | None,
+    left: float | None,
+    full: Candidate | None = None,
+    under_way: int = 0,
+) -> Plan:
+    """Which save to make durable; ``left`` None: no deadline.
+
+    The newest that fits: ``full``, which the program could still make, or one that has begun.
+    If none fits, the newest whose upload has started, or else the newest that is whole, or is
+    being written: rates are estimates, and the notice may prove longer. ``under_way``: bytes of
+    requests that cannot be recalled, which go before whatever is not started.
     """
-    if not candidates:
-        return None
-    newest_first = sorted(candidates, key=lambda each: each.id, reverse=True)
-    if left is None or rate is None:
-        return newest_first[0]
-    for each in newest_first:
-        needed = flush_seconds(each.missing, rate)
-        if needed is not None and needed <= left:
-            return each
-    return min(newest_first, key=lambda each: each.missing)
+    options = sorted(begun, key=lambda each: each.id, reverse=True)
+    if left is None:
+        whole = next((each for each in options if not each.ready_in), None)
+        return Plan("nothing") if whole is None else Plan("flush", whole.id, fits=True)
+
+    def predicted(each: Candidate) -> float | None:
+        seconds = flush_seconds(each.missing + (0 if each.started else under_way), rate)
+        return None if seconds is None else each.ready_in + seconds
+
+    for each in options if full is None else [full, *options]:
+        seconds = predicted(each)
+        if seconds is not None and seconds <= usable(left):
+            return Plan("full" if each is full else "flush", each.id, seconds, fits=True)
+    if not options:
+        return Plan("nothing")
+    last = max(options, key=lambda each: (each.started, not each.ready_in, each.id))
+    return Plan("flush", last.id, predicted(last))
+
+
+def in_words(chosen: Plan, *, durable_step: int | None) -> str:
+    """A plan as a person reads it, after the word of the notice."""
+    there = "nothing is durable" if durable_step is None else f"step {durable_step} is durable"
+    step = 0 if chosen.id is None else chosen.id.step
+    about = "" if chosen.seconds is None else f" in about {chosen.seconds:.1f} s"
+    match chosen.what:
+        case "full":
+            return f"the step under way can be saved, durable{about}"
+        case "flush" if chosen.fits:
+            return f"step {step} can be made durable{about}"
+        case "flush" if chosen.seconds is None:
+            return f"step {step} is being made durable; how fast was not measured yet; {there}"
+        case "flush":
+            return f"step {step} would be durable{about}, which may be too late; {there}"
+        case "nothing":
+            return f"no newer save fits; {there}"
 
 
 def too_short(size: int, *, rate: float, grace: float) -> str | None:

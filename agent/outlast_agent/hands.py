@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from outlast.manifest import NewerVersionError
 from outlast.notice import Notice
-from outlast_agent import effects, events, layout, records
+from outlast_agent import budget, effects, events, layout, records
 from outlast_agent.attempt import Attempt
 from outlast_agent.clock import stamp
 from outlast_agent.context import Context
@@ -278,10 +278,17 @@ class Hands:
         self._context.thread("notice", publish)
         self.teller.tell(
             "notice",
-            f"notice: {notice.reason}, {notice.seconds_left:.0f} s left",
+            f"notice: {notice.reason}, {notice.seconds_left:.0f} s left{self._planned(notice)}",
             attempt=attempt,
             data={"reason": notice.reason, "seconds_left": round(notice.seconds_left, 1)},
         )
+
+    def _planned(self, notice: Notice) -> str:
+        attempt, now = self._own(), time.monotonic()
+        if attempt.uploader is None:  # nothing runs
+            return ""
+        chosen = attempt.outlook().plan(attempt.reckoned(notice) - now, now)
+        return f"; {budget.in_words(chosen, durable_step=attempt.durable_step)}"
 
     def _tell(self, notice: Notice) -> None:
         attempt = self._own()

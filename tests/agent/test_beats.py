@@ -17,6 +17,7 @@ from outlast_agent.daemon import Daemon, Told
 from outlast_agent.folders import Folders
 from outlast_agent.journal import open_journal
 from outlast_agent.lifetime import Life
+from outlast_agent.outlook import Outlook
 from outlast_agent.runtimes.process import ProcessRuntime
 from outlast_agent.spec import JobSpec
 from outlast_agent.stores.file import FileStore
@@ -67,7 +68,7 @@ def test_outside_training_no_step_is_due_but_it_says_what_lasts(phase, step_age)
     attempt = SimpleNamespace(
         durable=None,
         durable_step=None,
-        flush_seconds=lambda: None,
+        outlook=lambda: Outlook(1, None, 0),
         parent=None,
         progress=Progress(step=3, phase=phase),
         advanced_at=10.0,

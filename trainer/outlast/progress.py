@@ -63,6 +63,14 @@ class Progress:
     """The latest logs, for people (finite values only)."""
     at_monotonic: float = 0.0
     """CLOCK_MONOTONIC when this was written."""
+    snapshot_seconds: float | None = None
+    """How long training stood still for the latest save."""
+    rest_seconds: float | None = None
+    """What the step under way still needs, as expected; None: none is, or none was seen yet."""
+    saving_step: int | None = None
+    """Step of a save that is being written; None: none is."""
+    saving_seconds: float | None = None
+    """For how long it has been."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +152,10 @@ def read_progress(control: Path) -> Progress | None:
             if isinstance(number, (int, float)) and not isinstance(number, bool)
         },
         at_monotonic=_float(value, "at_monotonic") or 0.0,
+        snapshot_seconds=_float(value, "snapshot_seconds"),
+        rest_seconds=_float(value, "rest_seconds"),
+        saving_step=_int(value, "saving_step"),
+        saving_seconds=_float(value, "saving_seconds"),
     )
 
 

@@ -141,6 +141,10 @@ class Run:
 
     # Saving.
 
+    def prepare(self, arrays: Mapping[str, Any]) -> None:
+        """Steps begin soon, and saves will hold ``arrays``: have memory for a copy of them."""
+        self._saving.prepare(arrays)
+
     def due(self, now: float | None = None) -> bool:
         """Whether to save now. ``now`` is seconds on CLOCK_MONOTONIC."""
         return self._saving.due(self._monotonic() if now is None else now, self._steps.done)
@@ -320,11 +324,16 @@ class Run:
         self.notice = soonest
         if soonest is None:
             self._control.take_back_end()
+        else:
+            self._saving.hurry()
         if self.environment.world_size == 1:
             self.stop_requested = soonest is not None
 
     def _tell_progress(self, *, force: bool = False) -> None:
-        saved = self._saving.saved
+        saved, now = self._saving.saved, self._monotonic()
+        elapsed, expected = self._steps.under_way(now)
+        rest = None if elapsed is None or expected is None else max(0.0, expected - elapsed)
+        writing = self._saving.under_way
         progress = replace(
             self._progress,
             step=self._steps.done,
@@ -332,8 +341,12 @@ class Run:
             saved_step=None if saved is None else saved.step,
             save_seconds=None if saved is None else saved.seconds,
             save_bytes=None if saved is None else saved.bytes,
+            snapshot_seconds=self._saving.snapshot_seconds,
+            rest_seconds=rest,
+            saving_step=None if writing is None else writing[0],
+            saving_seconds=None if writing is None else now - writing[1],
         )
-        self._control.progress(progress, self._monotonic(), force=force)
+        self._control.progress(progress, now, force=force)
 
     def _signalled(self, name: str) -> bool:
         if os.getpid() != self._pid or self._finished:

@@ -17,13 +17,17 @@ class Schedule:
         self._next = -math.inf
         self._due_since: float | None = None
         self._warm = False
+        self.interval = interval(0.0, 0.0, every=every)
+        """Seconds from one save to the next, as things are."""
+        self.stood_still: float | None = None
+        """How long training stood still for the latest save."""
         self._blocked: deque[float] = deque(maxlen=3)
         self._background: deque[float] = deque(maxlen=3)
 
     def start(self, now: float) -> None:
         """Training begins, or goes on: the first save is due an interval from the first call."""
         if self._next == -math.inf:
-            self._next = now + interval(0.0, 0.0, every=self._every)
+            self._next = now + self.interval
 
     def over(self, now: float) -> bool:
         """Whether the interval is over; asked after every step."""
@@ -41,10 +45,12 @@ class Schedule:
         """A save was handed over; ``background`` is how long the latest one took to write."""
         since = began if self._due_since is None else self._due_since
         self._due_since = None
+        self.stood_still = ended - since
         if self._warm:
             self._blocked.append(ended - since)
             self._background.append(background)
         self._warm = True  # the first save imports, touches memory and makes folders
         blocked = statistics.median(self._blocked) if self._blocked else 0.0
         behind = statistics.median(self._background) if self._background else 0.0
-        self._next = ended + interval(blocked, behind, every=self._every)
+        self.interval = interval(blocked, behind, every=self._every)
+        self._next = ended + self.interval

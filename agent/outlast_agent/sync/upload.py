@@ -38,7 +38,7 @@ from outlast_agent.stores.base import (
 )
 from outlast_agent.surely import StoppedError, Surely
 from outlast_agent.sync import beneath
-from outlast_agent.sync.carriers import CLOSE_SECONDS, Carriers
+from outlast_agent.sync.carriers import CLOSE_SECONDS, COUNT, Carriers
 from outlast_agent.sync.sweep import Sweeper
 from outlast_agent.sync.whole import Lineage, Scratch
 
@@ -88,7 +88,9 @@ class Uploader:
         on_durable: Callable[[Durable], None],
         on_refused: Callable[[str], None],
         on_crash: Callable[[BaseException], None],
+        expected_rate: float | None = None,
     ) -> None:
+        """``expected_rate``: bytes per second, for as long as nothing was measured here."""
         self._store, self._lineage, self._surely = store, lineage, surely
         self._scratch = Scratch(scratch, lineage, on_refused)
         self._sweeper = Sweeper(store, lineage, keep)
@@ -97,13 +99,18 @@ class Uploader:
         self._prefix = layout.job_root(lineage.job)
         self._known: set[ObjectRef] = set(lineage.parent.objects) if lineage.parent else set()
         self._rate = budget.Rate()
-        self._live_rate: float | None = None
+        self._live_rate = expected_rate
+        self._carried: Manifest | None = None
         self._last_begun = float("-inf")
         self._last_sweep = time.monotonic()
         self.durable: Durable | None = None
         """The newest of this attempt."""
-        self.pending = 0
-        """Bytes between the newest in scratch and the store, when it was last looked."""
+        self.waiting: tuple[budget.Candidate, ...] = ()
+        """What is whole in scratch and not durable, the newest first; replaced whole."""
+        self.under_way = 0
+        """Bytes of requests that cannot be recalled, then."""
+        self.newest_size: int | None = None
+        """Bytes of the newest checkpoint that was seen in scratch."""
 
         self._lock = threading.Condition()
         self._looked = False
@@ -204,13 +211,23 @@ class Uploader:
                 candidates[id_] = manifest
                 if left is None:
                     break  # without a deadline it is the newest
-        chosen = budget.choose(
-            [budget.Candidate(id_, self._missing_bytes(m)) for id_, m in candidates.items()],
-            rate=self.rate,
-            left=left,
+        for newest in list(candidates.values())[:1]:
+            self.newest_size = newest.size
+        if self._carried is not None:  # the library may have removed it: it is held open
+            candidates.setdefault(self._carried.id, self._carried)
+        self._show(*candidates.values())
+        chosen = budget.plan(self.waiting, rate=self.rate, left=left, under_way=self.under_way)
+        return None if chosen.id is None else candidates[chosen.id]
+
+    def _show(self, *waiting: Manifest) -> None:
+        carried = None if self._carried is None else self._carried.id
+        self.waiting = tuple(
+            budget.Candidate(each.id, self._missing_bytes(each), started=each.id == carried)
+            for each in waiting
         )
-        self.pending = self._missing_bytes(next(iter(candidates.values()))) if candidates else 0
-        return None if chosen is None else candidates[chosen.id]
+        # What is on its way cannot be recalled: whatever is carried instead comes after it.
+        behind = [] if self._carried is None else self._missing(self._carried)[:COUNT]
+        self.under_way = sum(ref.size for ref in behind)
 
     def _missing(self, manifest: Manifest) -> list[ObjectRef]:
         return [ref for ref in dict.fromkeys(manifest.objects) if ref not in self._known]
@@ -252,6 +269,8 @@ class Uploader:
     def _upload(self, manifest: Manifest) -> None:
         """Carry one checkpoint up, or leave it when something better comes."""
         begun = self._last_begun = time.monotonic()
+        self._carried = manifest
+        self._show(manifest)
         leave = threading.Event()
         surely = self._surely(leave)
         sent = 0
@@ -270,8 +289,9 @@ class Uploader:
                     ref = future.result()
                     self._known.add(ref)
                     sent += ref.size
-                    self.pending = max(0, self.pending - ref.size)
                     self._live_rate = sent / max(1e-6, time.monotonic() - begun)
+                if done:
+                    self._show(manifest)
                 if futures and (self._is_over() or self._has_better_than(manifest)):
                     return
         except OSError as error:
@@ -280,6 +300,7 @@ class Uploader:
         finally:
             leave.set()
             self._carriers.leave(futures, held)
+            self._carried = None
         self._finish(manifest, sent, begun)
 
     def _carry(self, ref: ObjectRef, descriptor: int, surely: Surely) -> ObjectRef:

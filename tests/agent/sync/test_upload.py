@@ -320,3 +320,15 @@ def test_under_a_notice_nothing_is_swept(store, scratch, monkeypatch):
             up.uploader.look()
             until(lambda step=step: step in up.steps())
     assert len(ids(store)) == 6
+
+
+def test_what_is_under_way_is_not_left_for_what_does_not_fit_either(store, scratch):
+    slow = Slow(store, 0.1)
+    old = write(scratch, 1, 1, [b"old %d" % n for n in range(20)])
+    with Uploading(slow, scratch) as up:
+        until(lambda: slow.created)
+        up.uploader.rush(time.monotonic() + 0.1)
+        (scratch / old.id.key).unlink()  # the library keeps its newest two
+        write(scratch, 1, 2, [b"new"], kind="notice")
+        up.uploader.look()
+        until(lambda: up.steps() == [1, 2])
