@@ -86,11 +86,22 @@ class Blocks:
 class BlockFile:
     """One file that is written from its start to its end, whatever was in it."""
 
-    def __init__(self, file: int, blocks: Blocks) -> None:
-        """``file`` is a descriptor, closed by :meth:`settle` or :meth:`give_up`."""
+    def __init__(
+        self,
+        file: int,
+        blocks: Blocks,
+        *,
+        memory: np.ndarray | None = None,
+        rest: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``file`` is a descriptor, closed by :meth:`settle` or :meth:`give_up`.
+
+        With ``memory`` (page-aligned, a multiple of 4096 long) what is written is what lies there
+        one after the other, and nothing is copied. ``rest`` is called after every block.
+        """
         self.size = 0
         """Bytes written."""
-        self._blocks = blocks
+        self._blocks, self._memory, self._rest = blocks, memory, rest
         self._file = file
         self._hasher = xxhash.xxh3_128()
         self._block: np.ndarray | None = None
@@ -107,10 +118,11 @@ class BlockFile:
         start = 0
         while start < len(source):
             if self._block is None:
-                self._block, self._filled = self._blocks.take(), 0
+                self._block, self._filled = self._take(), 0
             end = min(len(source), start + self._blocks.size - self._filled, start + _PIECE)
             there = self._block[self._filled : self._filled + end - start]
-            np.copyto(there, source[start:end])  # unlike a memoryview's, lets training go on
+            if self._memory is None:
+                np.copyto(there, source[start:end])  # unlike a memoryview's, lets training go on
             self._hasher.update(there.data)
             if own is not None:
                 own.update(there.data)
@@ -118,7 +130,17 @@ class BlockFile:
             start = end
             if self._filled == self._blocks.size:
                 self._hand_over()
+                self._rest()
         return None if own is None else own.hexdigest()
+
+    def _take(self) -> np.ndarray:
+        if self._memory is None:
+            return self._blocks.take()
+        return self._memory[self.size : self.size + self._blocks.size]
+
+    def _give(self, block: np.ndarray) -> None:
+        if self._memory is None:
+            self._blocks.give(block)
 
     def end(self, *, fsync: bool) -> str:
         """All is written that there is: the hash of it, xxh3-128 in hex.
@@ -142,7 +164,7 @@ class BlockFile:
     def give_up(self) -> None:
         """Close the file, whatever is in it."""
         if self._block is not None:
-            self._blocks.give(self._block)
+            self._give(self._block)
             self._block = None
         self._close()
 
@@ -167,7 +189,7 @@ class BlockFile:
                 if self._error is None:  # after a failure the rest is of no use
                     _put(self._file, block, filled, at)
             finally:
-                self._blocks.give(block)
+                self._give(block)
 
         with self._condition:
             self._under_way += 1

@@ -12,26 +12,26 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xxhash
 
-from outlast import tensors
+from outlast import chunks, tensors
 from outlast.blocks import BlockFile, Blocks, create, set_direct
+from outlast.chunks import UNKNOWN, ArrayInfo, Chunk
 from outlast.durable import fsync_folder, make_folder
-from outlast.file_source import FILE_CHUNK, Content, FileSource
+from outlast.file_source import Content, FileSource
+from outlast.images import OBJECT_BYTES, Image, full
 from outlast.manifest import Array, ObjectRef, OutputFile, Piece
 from outlast.spares import Spares
 
-OBJECT_BYTES = 64 << 20
-"""Arrays are split at this, and an object is closed before it grows past it by a quarter."""
 _WORTH = 1 << 20
 """Fewer bytes than this that did not change are written again beside those that did."""
 
+_HASHED_AT_ONCE = 4 << 20
 _UNSETTLED = 4
 """Objects written and not yet waited for: the disk works while the next is packed."""
 
@@ -64,30 +64,14 @@ class Written:
         return sum(ref.size for ref in self.created)
 
 
-_UNKNOWN: Content = ("", 0)
-
-
-@dataclass
-class _Chunk:
-    entry: tensors.Entry
-    load: Callable[[], Any]
-    """The bytes again, as a buffer."""
-    content: Content = _UNKNOWN
-    data: memoryview | None = None
-    """The same bytes, while they are at hand."""
-
-    @property
-    def length(self) -> int:
-        return self.entry.length
-
-
 class ObjectWriter:
     """Writes the objects of one save below ``root``.
 
     ``known`` says where the bytes of the previous save lie; ``changing`` names runs that will
     hardly be among them, so they are written without a look beforehand. ``blocks`` and ``spares``
     are used again from save to save. What is written with ``fsync`` goes past the page cache, to
-    be durable at once; what is not will be read back at once.
+    be durable at once; what is not will be read back at once. ``rest`` is called after every few
+    MB.
     """
 
     def __init__(
@@ -101,11 +85,12 @@ class ObjectWriter:
         spares: Spares | None = None,
         fsync: bool = True,
         object_bytes: int = OBJECT_BYTES,
+        rest: Callable[[], None] = lambda: None,
     ) -> None:
         self._blocks = Blocks() if blocks is None else blocks
         self._root, self._attempt, self._known, self._fsync = root, attempt, known, fsync
         self._changing = changing
-        self._limit = object_bytes
+        self._limit, self._rest = object_bytes, rest
         self._folder = object_folder(root, attempt)
         self._spares = Spares(self._folder) if spares is None else spares
         self._there: dict[ObjectRef, bool] = {}
@@ -113,32 +98,43 @@ class ObjectWriter:
         self._created: list[ObjectRef] = []
         self._unsettled: deque[tuple[BlockFile, Path, Path]] = deque()
 
-    def write(self, arrays: Iterable[tuple[str, Any]], files: Iterable[FileSource] = ()) -> Written:
+    def write(
+        self,
+        arrays: Iterable[tuple[str, Any]],
+        files: Iterable[FileSource] = (),
+        images: Iterable[Image] = (),
+    ) -> Written:
         """Write what is new and say where everything lies. Raises OSError, TypeError.
 
-        ``arrays`` are taken one at a time through ``numpy.asarray``.
+        ``arrays`` are taken one at a time through ``numpy.asarray``, but for those that were
+        copied into ``images``.
         """
         make_folder(self._folder, fsync=self._fsync)
         try:
-            return self._write(arrays, files)
+            return self._write(arrays, files, images)
         except BaseException:
             self._give_up()
             raise
 
-    def _write(self, arrays: Iterable[tuple[str, Any]], files: Iterable[FileSource]) -> Written:
-        told_arrays: list[tuple[tuple[str, str, tuple[int, ...]], list[_Chunk]]] = []
-        self._pack(self._array_chunks(arrays, told_arrays), raw=False)
-        told_files = [(file, list(self._file_chunks(file))) for file in files]
-        self._pack((chunk for _, chunks in told_files for chunk in chunks), raw=True)
+    def _write(
+        self,
+        arrays: Iterable[tuple[str, Any]],
+        files: Iterable[FileSource],
+        images: Iterable[Image],
+    ) -> Written:
+        told_arrays: list[tuple[ArrayInfo, list[Chunk]]] = []
+        self._pack(chunks.of_arrays(arrays, self._limit, told_arrays), images, raw=False)
+        told_files = [(file, list(chunks.of_file(file))) for file in files]
+        self._pack((chunk for _, each in told_files for chunk in each), raw=True)
         while self._unsettled:
             self._settle()
         if self._created and self._fsync:
             fsync_folder(self._folder)
         objects: dict[ObjectRef, int] = {}
 
-        def pieces(chunks: list[_Chunk]) -> tuple[Piece, ...]:
+        def pieces(parts: list[Chunk]) -> tuple[Piece, ...]:
             found = []
-            for chunk in chunks:
+            for chunk in parts:
                 placed = self._index[chunk.content]
                 number = objects.setdefault(placed.ref, len(objects))
                 found.append(Piece(number, placed.offset, chunk.length))
@@ -146,11 +142,11 @@ class ObjectWriter:
 
         return Written(
             arrays=tuple(
-                Array(name, dtype, shape, pieces(chunks))
-                for (name, dtype, shape), chunks in told_arrays
+                Array(name, dtype, shape, pieces(parts))
+                for (name, dtype, shape), parts in told_arrays
             ),
             outputs=tuple(
-                OutputFile(file.path, file.size, pieces(chunks)) for file, chunks in told_files
+                OutputFile(file.path, file.size, pieces(parts)) for file, parts in told_files
             ),
             objects=tuple(objects),
             index=self._index,
@@ -158,77 +154,35 @@ class ObjectWriter:
             changed=self._changed([c for _, each in (*told_arrays, *told_files) for c in each]),
         )
 
-    def _changed(self, chunks: list[_Chunk]) -> frozenset[str]:
-        often = Counter(chunk.content for chunk in chunks)
+    def _changed(self, parts: list[Chunk]) -> frozenset[str]:
+        often = Counter(chunk.content for chunk in parts)
         return frozenset(
             chunk.entry.name
-            for chunk in chunks
+            for chunk in parts
             if chunk.content not in self._known and often[chunk.content] == 1
         )
 
-    def _array_chunks(
-        self,
-        arrays: Iterable[tuple[str, Any]],
-        told: list[tuple[tuple[str, str, tuple[int, ...]], list[_Chunk]]],
-    ) -> Iterator[_Chunk]:
-        for name, value in arrays:
-            array = np.asarray(value)
-            kind, dtype = array.dtype.kind, array.dtype.name
-            if kind not in "biufc" and (kind != "V" or dtype.startswith("void")):
-                raise TypeError(f"array {name!r} is of {array.dtype}, which cannot be saved")
-            chunks: list[_Chunk] = []
-            told.append(((name, dtype, array.shape), chunks))
-            data = tensors.bytes_of(array)
-            step = max(array.itemsize, self._limit // array.itemsize * array.itemsize)
-            for start in range(0, array.nbytes, step):
-                length = min(step, array.nbytes - start)
-                label = name if array.nbytes <= step else f"{name}[{start}:{start + length}]"
-
-                # Converted anew if it is asked for again: holding all would double the memory.
-                def load(value: Any = value, start: int = start, length: int = length) -> Any:
-                    return tensors.bytes_of(np.asarray(value))[start : start + length]
-
-                entry = tensors.Entry(label, dtype, array.itemsize, length)
-                chunks.append(_Chunk(entry, load))
-                chunks[-1].data = data[start : start + length]
-                yield chunks[-1]
-                chunks[-1].data = None
-
-    def _file_chunks(self, file: FileSource) -> Iterator[_Chunk]:
-        for number, start in enumerate(range(0, file.size, FILE_CHUNK)):
-            length = min(FILE_CHUNK, file.size - start)
-
-            def load(start: int = start, length: int = length) -> bytes:
-                return file.read(start, length)
-
-            chunk = _Chunk(tensors.Entry(f"{file.path}[{start}]", "uint8", 1, length), load)
-            if file.contents is not None:
-                chunk.content = file.contents[number]
-            yield chunk
-
-    def _pack(self, chunks: Iterable[_Chunk], *, raw: bool) -> None:
+    def _pack(self, parts: Iterable[Chunk], images: Iterable[Image] = (), *, raw: bool) -> None:
         group = _Group(self, raw=raw)
         seen: set[Content] = set()
-        reused: dict[ObjectRef, list[_Chunk]] = {}
-        for chunk in chunks:
-            data = chunk.data
-            if chunk.entry.name in self._changing:
-                group.add(chunk, chunk.load() if data is None else data)
-                continue
-            if chunk.content == _UNKNOWN:
-                data = chunk.load() if data is None else data
-                chunk.content = (xxhash.xxh3_128_hexdigest(data), chunk.length)
-            if chunk.content in seen or chunk.content in self._index:
-                continue
-            seen.add(chunk.content)
-            placed = self._known.get(chunk.content)
-            if placed is not None and self._is_there(placed.ref):
-                reused.setdefault(placed.ref, []).append(chunk)
+        reused: dict[ObjectRef, list[Chunk]] = {}
+        copied: dict[str, Chunk] = {}
+        for chunk in parts:
+            if chunk.copied:
+                copied[chunk.entry.name] = chunk
             else:
-                group.add(chunk, chunk.load() if data is None else data)
+                self._sort(chunk, group, seen, reused)
+        for image in images:
+            inside = [copied[label] for label in image.labels]
+            if self._is_new(inside, seen):
+                self._put_image(image, inside)
+                seen.update(chunk.content for chunk in inside)
+            else:
+                for chunk in inside:
+                    self._sort(chunk, group, seen, reused)
         # An old object that is mostly out of date would be kept, and uploaded by whoever has not
         # done so, for a few bytes: what is still good in it moves to a new one.
-        moved: list[_Chunk] = []
+        moved: list[Chunk] = []
         for ref, held in reused.items():
             live = sum(chunk.length for chunk in held)
             if live >= _WORTH and live * 2 >= ref.size:
@@ -242,6 +196,61 @@ class ObjectWriter:
             group.add(chunk, chunk.load())
         group.close()
 
+    def _sort(
+        self,
+        chunk: Chunk,
+        group: _Group,
+        seen: set[Content],
+        reused: dict[ObjectRef, list[Chunk]],
+    ) -> None:
+        """Have ``chunk`` written with ``group``, if its bytes are not there yet."""
+        data = chunk.data
+        if chunk.entry.name in self._changing:
+            group.add(chunk, chunk.bytes())
+            return
+        if chunk.content == UNKNOWN:
+            data = chunk.bytes()
+            self._hash(chunk, data)
+        if chunk.content in seen or chunk.content in self._index:
+            return
+        seen.add(chunk.content)
+        placed = self._known.get(chunk.content)
+        if placed is not None and self._is_there(placed.ref):
+            reused.setdefault(placed.ref, []).append(chunk)
+        else:
+            group.add(chunk, chunk.load() if data is None else data)
+
+    def _hash(self, chunk: Chunk, data: Any) -> None:
+        hasher = xxhash.xxh3_128()
+        view = memoryview(data)
+        for start in range(0, chunk.length, _HASHED_AT_ONCE):
+            hasher.update(view[start : start + _HASHED_AT_ONCE])
+            self._rest()
+        chunk.content = (hasher.hexdigest(), chunk.length)
+
+    def _is_new(self, inside: list[Chunk], seen: set[Content]) -> bool:
+        """Whether an image of these can be written as it is: nothing of it is there already."""
+        if all(chunk.entry.name in self._changing for chunk in inside):
+            return True
+        contents = set(seen)
+        for chunk in inside:
+            self._hash(chunk, chunk.bytes())
+            there = chunk.content in contents or chunk.content in self._index
+            if there or chunk.content in self._known:
+                return False
+            contents.add(chunk.content)
+        return True
+
+    def _put_image(self, image: Image, inside: list[Chunk]) -> None:
+        header = image.memory[: image.header].data
+        held = [(chunk, chunk.bytes()) for chunk in inside]
+        self._place(self._put(header, held, image.memory), len(header), inside)
+
+    def _place(self, ref: ObjectRef, offset: int, inside: Iterable[Chunk]) -> None:
+        for chunk in inside:
+            self._index[chunk.content] = Placed(ref, offset)
+            offset += chunk.length
+
     def _is_there(self, ref: ObjectRef) -> bool:
         if ref not in self._there:
             try:
@@ -250,16 +259,21 @@ class ObjectWriter:
                 self._there[ref] = False
         return self._there[ref]
 
-    def _put(self, header: bytes, chunks: Iterable[tuple[_Chunk, Any]]) -> ObjectRef:
-        """Write one object of ``header`` and ``chunks``, whose contents are known then."""
+    def _put(
+        self, header: Any, inside: Iterable[tuple[Chunk, Any]], memory: Any = None
+    ) -> ObjectRef:
+        """Write one object of ``header`` and chunks, whose contents are known then.
+
+        With ``memory`` all of it lies there already, one after the other.
+        """
         temporary, descriptor = self._spares.take() or self._new_file()
         if self._fsync:
             set_direct(descriptor)
-        file = BlockFile(descriptor, self._blocks)
+        file = BlockFile(descriptor, self._blocks, memory=memory, rest=self._rest)
         try:
             file.write(header)
-            for chunk, data in chunks:
-                digest = file.write(data, digest=chunk.content == _UNKNOWN)
+            for chunk, data in inside:
+                digest = file.write(data, digest=chunk.content == UNKNOWN)
                 if digest is not None:
                     chunk.content = (digest, chunk.length)
             ref = ObjectRef(self._attempt, file.end(fsync=self._fsync), file.size)
@@ -317,12 +331,12 @@ class _Group:
 
     def __init__(self, writer: ObjectWriter, *, raw: bool) -> None:
         self._writer, self._raw = writer, raw
-        self._chunks: list[tuple[_Chunk, Any]] = []
+        self._chunks: list[tuple[Chunk, Any]] = []
         self._length = 0
 
-    def add(self, chunk: _Chunk, data: Any) -> None:
+    def add(self, chunk: Chunk, data: Any) -> None:
         """Take ``chunk`` in, closing the object before it would grow past the limit."""
-        if self._chunks and self._length + chunk.length > self._writer._limit * 5 // 4:
+        if full(self._length, chunk.length, self._writer._limit):
             self.close()
         self._chunks.append((chunk, data))
         self._length += chunk.length
@@ -333,8 +347,5 @@ class _Group:
             return
         header = b"" if self._raw else tensors.header(chunk.entry for chunk, _ in self._chunks)
         ref = self._writer._put(header, self._chunks)
-        offset = len(header)
-        for chunk, _ in self._chunks:
-            self._writer._index[chunk.content] = Placed(ref, offset)
-            offset += chunk.length
+        self._writer._place(ref, len(header), (chunk for chunk, _ in self._chunks))
         self._chunks, self._length = [], 0

@@ -6,14 +6,19 @@ import contextlib
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 import __main__
+from outlast.arena import Arena
 from outlast.checkpoint import Loaded, load_newest
 from outlast.durable import make_folder
 from outlast.environment import Environment
 from outlast.fingerprint import fingerprint
+from outlast.images import Copied, Copier, Image
 from outlast.manifest import CheckpointId, NewerVersionError
+from outlast.objects import Written
 from outlast.outputs import Capture, Outputs, restore_outputs, told_left_out
 from outlast.plain import PREFIX, encode
 from outlast.process import hold
@@ -26,6 +31,9 @@ from outlast.snapshot import Snapshot
 from outlast.writer import Save, Saved, Writer
 
 Kind = Literal["cadence", "notice", "fit", "end"]
+
+_SPREAD = 0.5
+"""The writing of a save on cadence may take this part of the time until the next."""
 
 
 class Saving:
@@ -60,10 +68,13 @@ class Saving:
             fingerprint=fingerprint,
             on_note=on_note,
         )
+        self._arena = Arena()
+        self._copier = Copier(self._arena)
         self._schedule = Schedule(environment.every)
         self._submitted: int | None = None
         self._submitted_at = 0.0
         self._number = 0
+        self._told_memory = False
         self._told_left_out: set[str] = set()
         self._passed_over = False
 
@@ -133,6 +144,25 @@ class Saving:
         text = f"checkpoint {id_} is passed over for the one before: {why}."
         self._on_note(Note("warning", "checkpoint-damaged", text))
 
+    def prepare(self, arrays: Mapping[str, Any]) -> None:
+        """Have memory for saves of ``arrays``, before the first step rather than at the first save.
+
+        Where there is none, saves take longer: they hold what they can and copy the rest anew.
+        """
+        self._copier.prepare(arrays)
+        if self._arena.refused and not self._told_memory:
+            self._told_memory = True
+            text = (
+                f"there is no memory for a copy of what is saved ({self._arena.refused / 1e6:,.0f} "
+                "MB): the steps after a save take longer. Give the job more memory, or a smaller "
+                "batch."
+            )
+            self._on_note(Note("info", "save-copy-memory", text))
+
+    def hurry(self) -> None:
+        """Have what is being written ended as soon as can be."""
+        self._writer.hurry()
+
     def start(self, now: float) -> None:
         """Steps begin; ``now`` is seconds on CLOCK_MONOTONIC here and below."""
         self._schedule.start(now)
@@ -187,22 +217,47 @@ class Saving:
                 self._told_left_out = set(self._outputs.left_out)
                 text = told_left_out(self._told_left_out)
                 self._on_note(Note("warning", "outputs-left-out", text))
+        kept, images, let_go = self._keep(snapshot, arrays, training=kind != "notice")
+
+        def release(written: Written | None) -> None:
+            let_go()
+            capture.release(written)
+
         self._writer.submit(
             Save(
                 step=snapshot.step,
                 kind=kind,
                 state=state,
-                arrays={**snapshot.arrays, **arrays},
+                arrays=kept,
+                images=images,
+                spread=_SPREAD * self._schedule.interval,
                 metrics=finite(snapshot.metrics),
                 finite=len(finite(snapshot.metrics)) == len(snapshot.metrics),
                 files=capture.files,
-                release=capture.release,
+                release=release,
                 # The daemon reads through this kernel; the disk goes with the machine.
                 fsync=not (self._environment.managed and kind == "notice"),
                 number=self._number,
             )
         )
         self._submitted, self._submitted_at = snapshot.step, self._monotonic()
+
+    def _keep(
+        self, snapshot: Snapshot, more: Mapping[str, Any], *, training: bool
+    ) -> tuple[dict[str, Any], tuple[Image, ...], Callable[[], None]]:
+        """All arrays as they will stay, and what to call when they are written."""
+        found = {**snapshot.arrays, **more}
+        images: tuple[Image, ...] = ()
+        copied = None
+        if training:
+            changing = self._writer.changing
+            copied = self._copier.copy(found, live=snapshot.live, changing=changing)
+        if copied is not None:
+            found, images = copied
+        if snapshot.live:
+            left = (name for name in snapshot.arrays if not isinstance(found[name], Copied))
+            found.update({name: np.array(found[name], order="K") for name in left})
+        return found, images, self._arena.give if images else lambda: None
 
     def flush(self, timeout: float | None) -> bool:
         """Wait until the newest save is whole; whether it is, within ``timeout`` seconds."""

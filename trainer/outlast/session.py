@@ -60,6 +60,7 @@ class Session:
         self._tracked: dict[str, Tracked] = {}
         self._metrics: dict[str, float] = {}
         self._told_nan = False
+        self._prepared = False
         loaded = self._run.resumed
         saved = {} if loaded is None else loaded.state
         if loaded is not None and (not isinstance(saved, dict) or saved.get("kind") != _KIND):
@@ -185,6 +186,9 @@ class Session:
         return OtherModelError(f"{what}: {why}; {environment.instead('track what it had')}")
 
     def _end_step(self) -> None:
+        if not self._prepared:  # what is saved is known now, and no save is due yet
+            self._prepared = True
+            self._run.prepare(self._snapshot().arrays)
         self.steps_done += 1
         self._run.step_end(self.steps_done)
         if self._run.stop_requested:
@@ -199,11 +203,11 @@ class Session:
             "generators": read_generators(),
             "tracked": {name: thing.capture() for name, thing in self._tracked.items()},
         }
-        arrays = {name: _copied(array) for name, array in self.arrays.items()}
-        return Snapshot(self.steps_done, state, arrays, dict(self._metrics))
+        arrays = {name: _array(value) for name, value in self.arrays.items()}
+        return Snapshot(self.steps_done, state, arrays, dict(self._metrics), live=True)
 
 
-def _copied(value: Any) -> Any:
+def _array(value: Any) -> np.ndarray:
     if hasattr(value, "detach"):  # a PyTorch tensor
         value = value.detach().cpu().numpy()
-    return np.array(value, order="K")
+    return np.asarray(value)

@@ -11,8 +11,9 @@ from typing import Any
 class Snapshot:
     """The state of a program at a step.
 
-    Whatever ``state`` and ``arrays`` hold must stay as it is while training goes on: a copy, or
-    an immutable tensor (on TensorFlow, reading a variable gives one, copied only on write).
+    Whatever ``state`` holds must stay as it is while training goes on: a copy, or an immutable
+    tensor (on TensorFlow, reading a variable gives one, copied only on write). So must
+    ``arrays``, unless they are ``live``.
     """
 
     step: int
@@ -23,3 +24,5 @@ class Snapshot:
     """Name to anything that ``numpy.asarray`` takes; converted later, by the writer's thread."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """The latest logs: for people, and to know the newest checkpoint in which all are finite."""
+    live: bool = False
+    """Whether ``arrays`` change as training goes on: they are copied before it does."""

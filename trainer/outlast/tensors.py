@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,20 @@ def bytes_of(array: np.ndarray) -> memoryview:
         array = array.astype(array.dtype.newbyteorder("<"))
     flat: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     return memoryview(flat)
+
+
+def is_numbers(dtype: np.dtype) -> bool:
+    """Whether arrays of this type can be saved: numbers, bfloat16 and the like among them."""
+    return dtype.kind in "biufc" or (dtype.kind == "V" and not dtype.name.startswith("void"))
+
+
+def entries_of(name: str, dtype: np.dtype, size: int, limit: int) -> Iterator[tuple[int, Entry]]:
+    """(offset, entry) of what an array of ``size`` bytes is split into: at most ``limit`` each."""
+    step = max(dtype.itemsize, limit // dtype.itemsize * dtype.itemsize)
+    for start in range(0, size, step):
+        length = min(step, size - start)
+        label = name if size <= step else f"{name}[{start}:{start + length}]"
+        yield start, Entry(label, dtype.name, dtype.itemsize, length)
 
 
 def header(entries: Iterable[Entry]) -> bytes:

@@ -28,6 +28,7 @@ from outlast.file_source import (
     OutputChangedError,
     OutputUnreadableError,
 )
+from outlast.images import Image
 from outlast.manifest import CheckpointId, Manifest, Part, dump_manifest
 from outlast.objects import (
     ObjectWriter,
@@ -36,10 +37,14 @@ from outlast.objects import (
     object_folder,
     remove,
 )
+from outlast.pace import Pace
 from outlast.progress import Note
 from outlast.ranks import Parts
 from outlast.retention import Retention
 from outlast.spares import Spares
+
+_RATE = 1e9
+"""Bytes per second that are expected of a disk before anything was written."""
 
 Kind = str
 """``cadence``, ``notice``, ``fit`` or ``end``."""
@@ -54,6 +59,7 @@ class Save:
     state: Any
     """JSON."""
     arrays: Mapping[str, Any]
+    """Values that stay as they are, and what was copied into ``images``."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     finite: bool = True
     """Whether all metrics were."""
@@ -63,6 +69,9 @@ class Save:
     fsync: bool = True
     number: int = 0
     """Which one of this attempt, counted alike by all ranks."""
+    images: tuple[Image, ...] = ()
+    spread: float = 0.0
+    """Seconds that the writing may take, so that training hardly notices; 0: none is lost."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,7 @@ class Saved:
     step: int
     kind: Kind
     seconds: float
-    """From taking it up to whole."""
+    """From taking it up to whole, without rests."""
     bytes: int
     """What had to be written."""
 
@@ -105,6 +114,8 @@ class Writer:
         self._index: Mapping[Content, Placed] = {}
         self._changing: frozenset[str] = frozenset()
         self._blocks = Blocks()
+        self._pace = Pace()
+        self._waited_for = 0
         self._parts = Parts(scratch, attempt, world_size)
         self._spares = Spares(object_folder(scratch, attempt))
         self._retention = Retention(scratch, attempt, self._spares)
@@ -136,9 +147,19 @@ class Writer:
         """Whether nothing is being written or waits to be."""
         return not self._busy and not self._pending
 
+    @property
+    def changing(self) -> frozenset[str]:
+        """Names of the runs of bytes that change from save to save; empty: not known."""
+        return self._changing
+
+    def hurry(self) -> None:
+        """No rest in what is under way: it is needed soon."""
+        self._pace.hurry()
+
     def submit(self, save: Save) -> None:
         """Have ``save`` made. Returns at once."""
         with self._condition:
+            self._pace.hurry()  # of what is under way
             replaced: list[Save] = []
             if not self._rank:  # rank 0 waits for the others' parts of what it began
                 replaced.extend(self._pending)
@@ -157,7 +178,10 @@ class Writer:
     def flush(self, timeout: float | None) -> bool:
         """Wait until everything submitted is whole; whether it is, within ``timeout`` seconds."""
         with self._condition:
+            self._waited_for += 1
+            self._pace.hurry()
             done = self._condition.wait_for(lambda: not self._pending and not self._busy, timeout)
+            self._waited_for -= 1
             return done and self._last_ok
 
     def close(self) -> None:
@@ -184,6 +208,7 @@ class Writer:
                     self._thread = None
                     return
                 save, self._busy = self._pending.popleft(), True
+                self._begin(save)
             written = self._attempt_save(save)
             with suppress(OSError):
                 save.release(written)
@@ -191,6 +216,12 @@ class Writer:
                 self._busy, self._last_ok = False, written is not None
                 self._condition.notify_all()
             del save  # its arrays: the next wait may be long
+
+    def _begin(self, save: Save) -> None:
+        size = sum(image.size for image in save.images)
+        expected = size / _RATE if self.saved is None else self.saved.seconds
+        soon = save.kind != "cadence" or self._waited_for > 0
+        self._pace.begin(spread=0.0 if soon else save.spread, expected=expected)
 
     def _attempt_save(self, save: Save) -> Written | None:
         try:
@@ -219,8 +250,9 @@ class Writer:
             blocks=self._blocks,
             spares=self._spares,
             fsync=save.fsync,
+            rest=self._pace.rest,
         )
-        written = objects.write(save.arrays.items(), save.files)
+        written = objects.write(save.arrays.items(), save.files, save.images)
         try:
             self._complete(save, written)
         except BaseException:
@@ -230,7 +262,8 @@ class Writer:
             raise
         self._changing = written.changed if self._index else frozenset()
         self._index = written.index
-        self.saved = Saved(save.step, save.kind, time.monotonic() - started, written.bytes_written)
+        took = time.monotonic() - started - self._pace.rested
+        self.saved = Saved(save.step, save.kind, took, written.bytes_written)
         self._spares.most = max(self._spares.most, written.bytes_written)
         if not self._rank:
             with suppress(OSError):  # what cannot be removed now can be after the next save
