@@ -16,7 +16,8 @@ from outlast.durable import create_file, replace_file
 from outlast.manifest import Manifest, dump_manifest, parse_manifest
 from outlast.notice import Notice
 from outlast.progress import Progress
-from outlast_agent import budget
+from outlast_agent.clock import age
+from outlast_agent.concerns import Concerns, Facts
 from outlast_agent.context import Context
 from outlast_agent.control import Control, Said
 from outlast_agent.folders import AttemptFolders, remove_tree
@@ -33,11 +34,11 @@ FULL_DISK = 16 << 20
 """Bytes: with less than this left, a failure is put down to the disk."""
 
 
-class Attempt:
 EVICTION = "preempt"
 """Reason of a notice that a pool's experience speaks of."""
 
 
+class Attempt:
     """The hands of an attempt. The machine decides, the daemon calls."""
 
     def __init__(self, context: Context, number: int, teller: Teller) -> None:
@@ -54,7 +55,9 @@ EVICTION = "preempt"
         self._running: Running | None = None
         self._shipper: LogShipper | None = None
         self._observer: Observer | None = None  # type: ignore[valid-type]
-        self._warned = False
+        self.concerns = Concerns(teller, number, context.spec.grace_seconds)
+        self._following_since = time.monotonic()
+        self._refused = ""
         self._unbounded = False
 
     # Towards training ---------------------------------------------------------------------------
@@ -151,7 +154,9 @@ EVICTION = "preempt"
             on_durable=self._on_durable,
             on_refused=self._on_refused,
             on_crash=context.crash,
+            expected_rate=context.link.rate,
         )
+        self._following_since = time.monotonic()
         self._watch_scratch(self.uploader)
         self.uploader.start()
         self._shipper = LogShipper(context, self.number, self.folders.log)
@@ -211,6 +216,7 @@ EVICTION = "preempt"
         said = self._control.read()
         self._context.board.put("control", said.problem)
         for note in said.notes:
+            self.concerns.heard(note, said.progress)
             self._teller.tell(
                 note.code, note.text, level=note.level, source="library", attempt=self.number
             )
@@ -223,7 +229,21 @@ EVICTION = "preempt"
             if before is None or (before.step, before.phase) != (after.step, after.phase):
                 self.advanced_at = time.monotonic()
             self.progress = after
+        if self.uploader is not None:
+            self._look(self.uploader, time.monotonic())
         return said
+
+    def _look(self, uploader: Uploader, now: float) -> None:
+        wanted = self._context.spec.checkpoint
+        durable = uploader.durable
+        facts = Facts(
+            since=self._following_since if durable is None else durable.at,
+            durable_step=self.durable_step,
+            interval=max(wanted.durable_every_seconds or 0.0, wanted.every_seconds or 0.0),
+            waits=self._context.board.line("upload"),
+            failed=self.concerns.failed(self.progress) or self._refused,
+        )
+        self.concerns.look(facts, self.outlook(), now)
 
     def tell(self, notice: Notice) -> None:
         """The program reads that it has to stop. Raises OSError."""
@@ -231,8 +251,6 @@ EVICTION = "preempt"
             self.uploader.rush(self.reckoned(notice))
         notices.write_notice(self.folders.control, notice)
 
-    def terminate(self) -> None:
-        """SIGTERM to the main process. Raises TryAgainError."""
     def reckoned(self, notice: Notice) -> float:
         """The deadline to plan for: machines may be taken sooner than an eviction notice says."""
         deadline = notice.deadline_monotonic
@@ -240,6 +258,8 @@ EVICTION = "preempt"
             deadline = min(deadline, time.monotonic() + self._context.spec.grace_seconds)
         return deadline
 
+    def terminate(self) -> None:
+        """SIGTERM to the main process. Raises TryAgainError."""
         if self._running is not None:
             self._context.runtime.terminate(self._running)
 
@@ -299,22 +319,32 @@ EVICTION = "preempt"
             return self.durable.id.step
         return None if self.parent is None else self.parent.step
 
+    def durable_age(self, now: float) -> float | None:
+        """Seconds since that step was made durable, or written by another machine."""
+        if self.durable is not None:
+            return now - self.durable.at
+        if self.parent is None:
+            return None
+        written = age(self.parent.written)
+        return now - self._following_since if written is None else written
+
     def outlook(self) -> Outlook:
         """What can still be saved, from what was measured up to now."""
         uploader = self.uploader
         size = 0 if self.parent is None else self.parent.size
         if uploader is None:
-            return Outlook(self.number, self.progress, size)
+            return Outlook(self.number, self.progress, size, rate=self._context.link.rate)
         return Outlook(
             self.number,
             self.progress,
             size=uploader.newest_size or size,
             waiting=uploader.waiting,
             under_way=uploader.under_way,
-            rate=uploader.rate,
+            rate=uploader.rate or self._context.link.rate,
         )
 
     def _on_durable(self, durable: Durable) -> None:
+        self._refused = ""
         if durable.kind != "cadence":
             self._teller.tell(
                 "durable",
@@ -327,18 +357,9 @@ EVICTION = "preempt"
                     "seconds": round(durable.seconds, 3),
                 },
             )
-        rate = self.uploader.rate if self.uploader is not None else None
-        if rate is not None:
-            self.warn_if_too_short(durable.size, rate)
-
-    def warn_if_too_short(self, size: int, rate: float) -> None:
-        """Tell, once, if a full save of ``size`` bytes cannot be flushed within the notice."""
-        text = budget.too_short(size, rate=rate, grace=self._context.spec.grace_seconds)
-        if text is not None and not self._warned:
-            self._warned = True
-            self._teller.tell("notice-too-short", text, level="warning", attempt=self.number)
 
     def _on_refused(self, text: str) -> None:
+        self._refused = text
         self._teller.tell("scratch-refused", text, level="warning", attempt=self.number)
 
     def _notes_told(self) -> int:

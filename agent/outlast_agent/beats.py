@@ -94,12 +94,13 @@ def build(context: Context, standing: Standing, sequence: int, now: float) -> re
     )
     if attempt is None:
         return beat
-    durable = attempt.durable
+    age = attempt.durable_age(now)
     update: dict[str, object] = {
         "durable_step": attempt.durable_step,
-        "durable_age": None if durable is None else round(now - durable.at, 1),
+        "durable_age": None if age is None else round(age, 1),
         "flush_seconds": attempt.outlook().flush_seconds(now),
         "resumed_step": None if attempt.parent is None else attempt.parent.step,
+        "concerns": attempt.concerns.lines(),
     }
     progress = attempt.progress
     if progress is not None:

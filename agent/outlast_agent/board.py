@@ -22,6 +22,11 @@ class Board:
                 self._lines[part] = line
             return news
 
+    def line(self, part: str) -> str:
+        """What ``part`` waits for; empty: nothing."""
+        with self._lock:
+            return self._lines.get(part, "")
+
     def waits(self) -> bool:
         """Whether anything is waiting that a claim needs; notices are not."""
         with self._lock:

@@ -13,6 +13,7 @@ from outlast_agent.runtimes.base import Runtime
 from outlast_agent.spec import JobSpec
 from outlast_agent.stores.base import Store
 from outlast_agent.surely import Surely
+from outlast_agent.sync.link import Link
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Context:
     crash: Callable[[BaseException], None]
     """Ends the daemon with this error: it is started again and goes on from what is there."""
     board: Board = field(default_factory=Board)
+    link: Link = field(default_factory=Link)
     stop: threading.Event = field(default_factory=threading.Event)
     """Set when the daemon ends: whatever waits breaks off."""
 

@@ -114,7 +114,7 @@ class Hands:
 
     def _bring(self) -> None:
         try:
-            self._set_up.run(self._download_ahead)
+            self._set_up.run(self._download_ahead, self._measure_link)
         except StoppedError:
             return
         except CannotSetUpError as error:
@@ -140,6 +140,10 @@ class Hands:
             return
         with suppress(NewerVersionError, RecordError):  # told when it matters, after the claim
             self._origin.ahead()
+
+    def _measure_link(self) -> None:
+        context, spec = self._context, self._context.spec
+        context.link.measure(context.store, layout.link_probe(spec.job, spec.launch))
 
     def _claim(self, attempt: int) -> None:
         spec = self._context.spec

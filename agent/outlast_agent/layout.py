@@ -77,6 +77,11 @@ def objects(job: str) -> str:
     return f"{job_root(job)}objects/"
 
 
+def link_probe(job: str, launch: int) -> str:
+    """Prefix of what a machine writes for a moment, to measure how fast that is."""
+    return f"{job_root(job)}probes/{launch:06d}-"
+
+
 def output(job: str, attempt: int, path: str) -> str:
     """An output file of a finished job."""
     return f"{job_root(job)}outputs/{attempt:06d}/{path}"

@@ -101,10 +101,10 @@ class Origin:
             attempt=attempt.number,
             data={"checkpoint": str(manifest.id), "step": manifest.step, "bytes": manifest.size},
         )
-        brought = self._downloader.fetched_bytes
-        if seconds > _ENOUGH_SECONDS and brought > 0:
-            # Before anything was uploaded, the way down is the best guess for the way up.
-            attempt.warn_if_too_short(manifest.size, brought / seconds)
+        brought, rate = self._downloader.fetched_bytes, self._context.link.rate
+        if rate is None and seconds > _ENOUGH_SECONDS and brought > 0:
+            rate = brought / seconds  # the way down is the best guess for the way up
+        attempt.concerns.fits(manifest.size, rate)
 
     def write_held(self, attempt: int, message: str) -> None:
         """Say in the store that a person has to decide. Raises StoppedError."""

@@ -124,9 +124,13 @@ class Beat(Record):
     saved_step: int | None = None
     durable_step: int | None = None
     durable_age: float | None = None
-    """Since the durable checkpoint was made durable."""
+    """Since the durable checkpoint was made durable; if another machine did that, since it was
+    written, by its stamp."""
     flush_seconds: float | None = None
-    """What making everything durable would take now."""
+    """What making everything durable would take now, the step under way included. None before
+    the size of a save is known."""
+    concerns: tuple[str, ...] = ()
+    """What a person should know of for as long as it lasts, one line each."""
     epoch: int | None = None
     epochs: int | None = None
     metrics: dict[str, float] = Field(default_factory=dict)

@@ -34,12 +34,13 @@ def status_lines(root: Path, *, as_json: bool) -> tuple[str, bool]:
 def _json(beat: records.Beat, age: float) -> str:
     """Whole JSON that fits: metrics go first, then words."""
     value = beat.model_copy(update={"detail": beat.detail[:800]})
-    for smaller in (value, value.model_copy(update={"metrics": {}})):
+    bare = value.model_copy(update={"metrics": {}})
+    for smaller in (value, bare, bare.model_copy(update={"concerns": ()})):
         text = smaller.model_dump_json(exclude_none=True)
         text = f'{text[:-1]},"age":{age:.1f}}}\n'
         if len(text.encode()) <= MAX_BYTES:
             return text
-    bare = value.model_copy(update={"metrics": {}, "detail": ""})
+    bare = bare.model_copy(update={"concerns": (), "detail": ""})
     return f'{bare.model_dump_json(exclude_none=True)[:-1]},"age":{age:.1f}}}\n'
 
 
@@ -59,8 +60,13 @@ def _text(beat: records.Beat, age: float) -> str:
     if beat.durable_step is not None:
         old = f", {beat.durable_age:.0f} s ago" if beat.durable_age is not None else ""
         lines.append(f"durable: step {beat.durable_step}{old}")
+    elif beat.attempt is not None:
+        lines.append("durable: nothing yet")
     if beat.flush_seconds is not None:
         lines.append(f"to make everything durable now: {beat.flush_seconds:.1f} s")
+    elif beat.attempt is not None:
+        lines.append("to make everything durable now: not known before the first save")
+    lines += [f"mind: {text}" for text in beat.concerns]
     if beat.metrics:
         pairs = [f"{name} {value:.4g}" for name, value in list(beat.metrics.items())[:20]]
         lines.append(", ".join(pairs))

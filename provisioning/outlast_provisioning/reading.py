@@ -54,7 +54,9 @@ class Status:
     durable_step: int | None = None
     durable_age: float | None = None
     flush_seconds: float | None = None
-    """What making everything durable would take now."""
+    """What making everything durable would take now, the step under way included."""
+    concerns: tuple[str, ...] = ()
+    """What a person should know of for as long as it lasts."""
     notice_seconds_left: float | None = None
     checkpoint: str | None = None
     """The newest whole checkpoint in the store."""
@@ -132,6 +134,7 @@ def status_of(world: World, store: str) -> Status:
         durable_step=newest.step if newest else None,
         durable_age=beat.durable_age if beat else None,
         flush_seconds=beat.flush_seconds if beat else None,
+        concerns=beat.concerns if beat and not result else (),
         notice_seconds_left=beat.notice_seconds_left if beat else None,
         checkpoint=str(newest) if newest else None,
         evictions=sum(view.notice is not None for view in world.attempts),

@@ -66,8 +66,9 @@ def test_outside_training_no_step_is_due_but_it_says_what_lasts(phase, step_age)
     spec = JobSpec(job=JOB, launch=1, machine="m", store="", runtime="process", command=("true",))
     context = SimpleNamespace(spec=spec, boot_id="b", board=Board())
     attempt = SimpleNamespace(
-        durable=None,
         durable_step=None,
+        durable_age=lambda now: None,
+        concerns=SimpleNamespace(lines=lambda: ("too slow",)),
         outlook=lambda: Outlook(1, None, 0),
         parent=None,
         progress=Progress(step=3, phase=phase),
@@ -75,4 +76,5 @@ def test_outside_training_no_step_is_due_but_it_says_what_lasts(phase, step_age)
     )
     state = SimpleNamespace(attempt=1, phase="training", notice=None)
     beat = build(context, Standing(state, attempt, "", others=False), 1, 70.0)
+    assert beat.concerns == ("too slow",)
     assert (beat.activity, beat.activity_age, beat.step_age) == (phase, 60.0, step_age)

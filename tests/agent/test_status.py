@@ -37,8 +37,23 @@ def test_status_says_it_in_words(tmp_path):
     assert "the daemon is not running" in status_lines(tmp_path, as_json=False)[0]
 
 
+def test_before_anything_is_durable_it_says_so(tmp_path):
+    new = beat(durable_step=None, durable_age=None, flush_seconds=None, concerns=("too slow",))
+    (tmp_path / "status.json").write_bytes(records.dump(new))
+    text, _ = status_lines(tmp_path, as_json=False)
+    assert text.splitlines()[2:5] == [
+        "durable: nothing yet",
+        "to make everything durable now: not known before the first save",
+        "mind: too slow",
+    ]
+
+
 def test_status_always_fits(tmp_path):
-    huge = beat(detail="é" * 5000, metrics={f"metric {n} é" * 5: 1.0 for n in range(60)})
+    huge = beat(
+        detail="é" * 5000,
+        concerns=("é" * 5000,),
+        metrics={f"metric {n} é" * 5: 1.0 for n in range(60)},
+    )
     (tmp_path / "status.json").write_bytes(records.dump(huge))
     for as_json in (True, False):
         text, _ = status_lines(tmp_path, as_json=as_json)

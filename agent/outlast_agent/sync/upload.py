@@ -29,6 +29,7 @@ from outlast.manifest import (
     parse_manifest,
 )
 from outlast_agent import budget, layout
+from outlast_agent.clock import age
 from outlast_agent.stores.base import (
     AlreadyExistsError,
     RefusedError,
@@ -199,7 +200,8 @@ class Uploader:
                 raise  # late, not damaged
             except (StoreError, ManifestError):
                 continue
-            self.durable = Durable(id_, manifest.kind, manifest.size, 0, 0.0, time.monotonic())
+            at = time.monotonic() - (age(manifest.written) or 0.0)
+            self.durable = Durable(id_, manifest.kind, manifest.size, 0, 0.0, at)
             return
 
     def _choose(self, *, left: float | None) -> Manifest | None:

@@ -77,6 +77,8 @@ def status_panel(status: Status, events: Sequence[Event], now: datetime) -> Rend
         shown = "  ".join(f"{name} {value:.4g}" for name, value in status.metrics.items())
         table.add_row("metrics", _text(shown))
     table.add_row("durable", _text(_durable(status)))
+    for text in status.concerns:
+        table.add_row("mind", _text(text, style="yellow"))
     counts = f"{status.evictions} with notice, {status.losses} without; {status.failures} failures"
     table.add_row("lost machines", _text(counts))
     if status.todo:
@@ -106,13 +108,13 @@ def _progress(status: Status) -> RenderableType:
 
 
 def _durable(status: Status) -> str:
-    if status.durable_step is None:
-        return "nothing yet"
-    text = f"step {status.durable_step}"
-    if status.durable_age is not None:
+    text = "nothing yet" if status.durable_step is None else f"step {status.durable_step}"
+    if status.durable_step is not None and status.durable_age is not None:
         text += f", {for_people(status.durable_age)} old"
     if status.flush_seconds is not None:
-        text += f"; the rest would take {for_people(status.flush_seconds)}"
+        text += f"; to save the step under way would take {for_people(status.flush_seconds)}"
+    elif status.state == "training":
+        text += "; how long a save takes is known after the first"
     return text
 
 
