@@ -74,12 +74,20 @@ class Surely:
     def create(self, store: Store, key: str, data: bytes) -> bool:
         """Have ``data`` at ``key``. True: it is there, whoever's call it was that put it there;
         False: something else is. Raises StoppedError."""
-        try:
-            self.do(lambda: store.create(key, data))
-        except AlreadyExistsError:
-            # Twice, for one read with wrong bytes proves nothing.
-            return any(self.do(lambda: store.read(key)) == data for _ in range(2))
-        return True
+
+        def settle() -> bool:
+            try:
+                store.create(key, data)
+            except AlreadyExistsError:
+                try:
+                    # Twice, for one read with wrong bytes proves nothing.
+                    return any(self.do(lambda: store.read(key)) == data for _ in range(2))
+                except NotFoundError as error:
+                    text = f"create of {key}: the store says that it exists, and has nothing there"
+                    raise UnavailableError(f"{text}: it is tried again") from error
+            return True
+
+        return self.do(settle)
 
     def _rest(self, seconds: float) -> bool:
         """Whether it was broken off from outside."""

@@ -72,6 +72,22 @@ def test_a_create_is_settled_by_reading_it_back(store):
         surely.do(lambda: store.create("a/claim", b"nonce 3"))
 
 
+def test_what_is_said_to_exist_and_is_not_there_is_created_again(store):
+    surely = Surely(Board(), open_journal(), "upload", threading.Event())
+
+    class Lying(Slow):
+        tries = 0
+
+        def create(self, key, data):
+            self.tries += 1
+            if self.tries == 1:
+                raise AlreadyExistsError(key)
+            super().create(key, data)
+
+    assert surely.create(Lying(store), "a/manifest", b"mine")
+    assert store.read("a/manifest") == b"mine"
+
+
 def test_a_wait_is_broken_off(store):
     stop = threading.Event()
     surely = Surely(Board(), open_journal(), "claim", stop)

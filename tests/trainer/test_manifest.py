@@ -159,3 +159,18 @@ def test_what_nobody_would_read_back_is_not_written(monkeypatch):
     large = replace(MANIFEST, parts=(Part(0, {"a": "x" * (3 << 20)}, ()),))
     with pytest.raises(ValueError, match="3 MiB as text, and at most 2 can be saved"):
         dump_manifest(large)
+
+
+@pytest.mark.parametrize("entry", ["[],", '{"a":1},', "1,"])
+def test_millions_of_entries_are_refused_before_they_are_read(entry, monkeypatch):
+    body = f'"version":1,"objects":[{entry * 5_000_000}1]}}'.encode()
+    data = b'{"check":"%s",%s' % (xxhash.xxh3_128_hexdigest(body).encode(), body)
+    monkeypatch.setattr(json, "loads", lambda *_a, **_m: pytest.fail("it was read"))
+    with pytest.raises(ManifestError, match=r"too large: .* at most"):
+        parse_manifest(data, name=NAME)
+
+
+def test_a_state_of_millions_of_values_is_told_at_the_save():
+    manifest = replace(MANIFEST, parts=(Part(0, [0] * 4_100_000, ()),))
+    with pytest.raises(ValueError, match="keep large data in arrays"):
+        dump_manifest(manifest)

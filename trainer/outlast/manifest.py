@@ -26,6 +26,9 @@ from outlast.refused import RefusedError
 
 VERSION = 1
 MAX_MANIFEST_BYTES = 64 << 20
+MAX_GROUPS = 500_000
+MAX_VALUES = 4_000_000
+"""Lists and objects, and values, in a manifest: read, each takes some hundred bytes of memory."""
 
 _CHECK = re.compile(rb'\{"check":"([0-9a-f]{32})",')
 _CHECKPOINT = re.compile(r"(?P<attempt>\d{6})-(?P<step>\d{12})(?:\.json)?")
@@ -197,7 +200,19 @@ def dump_manifest(manifest: Manifest) -> bytes:
             f"the state takes {len(data) >> 20} MiB as text, and at most "
             f"{MAX_MANIFEST_BYTES >> 20} can be saved: keep large data in arrays"
         )
+    if (told := _too_many(data)) is not None:
+        raise ValueError(f"the state is too large: {told}: keep large data in arrays")
     return data
+
+
+def _too_many(data: bytes) -> str | None:
+    """What there is too much of, told before any of it is read; else None."""
+    groups, values = data.count(b"{") + data.count(b"["), data.count(b",")
+    if groups > MAX_GROUPS or values > MAX_VALUES:
+        return (
+            f"{groups} lists and {values} values as text, and at most {MAX_GROUPS} and {MAX_VALUES}"
+        )
+    return None
 
 
 def parse_manifest(data: bytes, *, name: str) -> Manifest:
@@ -210,6 +225,8 @@ def parse_manifest(data: bytes, *, name: str) -> Manifest:
     """
     if len(data) > MAX_MANIFEST_BYTES:
         raise ManifestError(f"manifest {name} is longer than {MAX_MANIFEST_BYTES} bytes")
+    if (told := _too_many(data)) is not None:
+        raise ManifestError(f"manifest {name} is too large: {told}")
     try:
         value = json.loads(data, parse_constant=_refuse)
         version = value["version"]

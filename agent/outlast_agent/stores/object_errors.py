@@ -53,9 +53,13 @@ def translate(error: Exception, *, operation: str, key: str, url: str) -> StoreE
     code = found[1] if (found := _CODE.search(text)) else None
     where = f"{operation} of {key} in {url}" if key else f"{operation} in {url}"
 
-    if isinstance(error, exceptions.AlreadyExistsError | FileExistsError):
-        return AlreadyExistsError(f"{where}: it exists")
     said = _summary(text, status, code)
+    if isinstance(error, exceptions.AlreadyExistsError | FileExistsError):
+        # S3 answers 409 to a create while another request for the name is under way, which may
+        # come to nothing; that something is there it says with 412. Azure says that with 409.
+        if status == 409 and code != "BlobAlreadyExists" and (code or scheme != "az"):
+            return UnavailableError(f"{where}: {said}: another request is under way: try again")
+        return AlreadyExistsError(f"{where}: it exists")
     if code in _NO_CONTAINER:
         return RefusedError(f"{where}: {said}: create the bucket or container, or correct the URL")
     if isinstance(error, exceptions.NotFoundError | FileNotFoundError):

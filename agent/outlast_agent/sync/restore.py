@@ -141,6 +141,8 @@ class Downloader:
         """What an earlier call brought and this checkpoint does not name."""
         wanted = {self._folder / ref.key for ref in manifest.objects}
         wanted.add(self._folder / manifest.id.key)
+        with self._lock:
+            self._verified &= set(manifest.objects)  # a later one may name again what goes now
         for path in self._folder.glob("*/**/*"):
             if path.is_file() and path not in wanted:
                 path.unlink()

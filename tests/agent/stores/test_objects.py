@@ -344,3 +344,26 @@ def test_an_error_shows_no_signature() -> None:
     told = translate(error, operation="put", key="k", url="az://a/c")
     assert isinstance(told, StoreError)
     assert "SECRET" not in str(told)
+
+
+@pytest.mark.parametrize(
+    ("url", "status", "code", "exists"),
+    [
+        ("s3://b/p", 412, "PreconditionFailed", True),
+        ("s3://b/p", 409, "ConditionalRequestConflict", False),
+        ("s3://b/p", 409, "", False),
+        ("gs://b/p", 409, "", False),
+        ("az://a/c", 409, "BlobAlreadyExists", True),
+        ("az://a/c", 409, "", True),
+        ("az://a/c", 409, "SnapshotsPresent", False),
+    ],
+)
+def test_a_conflict_is_not_yet_an_object(url: str, status: int, code: str, exists: bool) -> None:
+    from obstore.exceptions import AlreadyExistsError as Exists
+
+    from outlast_agent.stores.object_errors import translate
+
+    body = f"<Error><Code>{code}</Code></Error>" if code else ""
+    error = Exists(f"Server returned non-2xx status code: {status} Conflict: {body}")
+    told = translate(error, operation="create", key="k", url=url)
+    assert type(told) is (AlreadyExistsError if exists else UnavailableError)

@@ -178,6 +178,17 @@ def test_again_only_what_changed_is_brought_and_the_rest_goes(store, folder):
     assert left == {each.key for each in found.manifest.objects} | {found.manifest.id.key}
 
 
+def test_an_object_that_went_and_is_named_again_is_brought_again(store, folder, tmp_path):
+    first = store_checkpoint(store, 1, 1, [b"best"])
+    downloader = Downloader(store, JOB, folder, surely())
+    downloader.newest(below=EVER, set_aside=())
+    store_checkpoint(store, 1, 2, [b"worse"])
+    downloader.newest(below=EVER, set_aside=())
+    again = store_checkpoint(store, 1, 3, [], objects=first.objects)
+    downloader.move(downloader.newest(below=EVER, set_aside=()).manifest, tmp_path / "scratch")
+    assert (tmp_path / "scratch" / again.objects[0].key).read_bytes() == b"best"
+
+
 def test_what_is_here_already_and_altered_is_brought_again(store, folder):
     manifest = store_checkpoint(store, 1, 1, [b"abc"])
     bring(store, folder)
