@@ -98,9 +98,10 @@ def plan(
     """Which save to make durable; ``left`` None: no deadline.
 
     The newest that fits: ``full``, which the program could still make, or one that has begun.
-    If none fits, the newest whose upload has started, or else the newest that is whole, or is
-    being written: rates are estimates, and the notice may prove longer. ``under_way``: bytes of
-    requests that cannot be recalled, which go before whatever is not started.
+    If none fits, the newest whose upload has started (at a measured rate: it does not hang), or
+    else the newest that is whole, or is being written: rates are estimates, and the notice may
+    prove longer. ``under_way``: bytes of requests that cannot be recalled, which go before whatever
+    is not started.
     """
     options = sorted(begun, key=lambda each: each.id, reverse=True)
     if left is None:
@@ -117,7 +118,9 @@ def plan(
             return Plan("full" if each is full else "flush", each.id, seconds, fits=True)
     if not options:
         return Plan("nothing")
-    last = max(options, key=lambda each: (each.started, not each.ready_in, each.id))
+    # Where nothing was measured, what has started may hang for all that is known.
+    ahead = rate is not None
+    last = max(options, key=lambda each: (ahead and each.started, not each.ready_in, each.id))
     return Plan("flush", last.id, predicted(last))
 
 
