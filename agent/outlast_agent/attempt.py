@@ -25,7 +25,9 @@ from outlast_agent.logs import LogShipper, bound
 from outlast_agent.outlook import Outlook
 from outlast_agent.runtimes.base import Exit, Running, TryAgainError, Work
 from outlast_agent.spec import CheckpointSpec
+from outlast_agent.sync.cadence import cadence_of
 from outlast_agent.sync.restore import Downloader
+from outlast_agent.sync.sweep import Sweeper
 from outlast_agent.sync.upload import Durable, Uploader
 from outlast_agent.sync.whole import Lineage
 from outlast_agent.teller import Teller
@@ -144,13 +146,14 @@ class Attempt:
 
     def _follow(self) -> None:
         context, spec = self._context, self._context.spec
+        lineage = Lineage(spec.job, self.number, self.parent)
         self.uploader = Uploader(
             context.store,
             self.folders.scratch,
-            Lineage(spec.job, self.number, self.parent),
+            lineage,
             lambda stop: context.surely("upload", stop),
-            every=spec.checkpoint.durable_every_seconds,
-            keep=spec.checkpoint.keep,
+            cadence=cadence_of(spec),
+            sweeper=Sweeper(context.store, lineage, spec.checkpoint.keep, self._on_no_metric),
             on_durable=self._on_durable,
             on_refused=self._on_refused,
             on_crash=context.crash,
@@ -234,12 +237,12 @@ class Attempt:
         return said
 
     def _look(self, uploader: Uploader, now: float) -> None:
-        wanted = self._context.spec.checkpoint
-        durable = uploader.durable
+        durable, progress = uploader.durable, self.progress
+        every = None if progress is None else progress.save_every
         facts = Facts(
             since=self._following_since if durable is None else durable.at,
             durable_step=self.durable_step,
-            interval=max(wanted.durable_every_seconds or 0.0, wanted.every_seconds or 0.0),
+            interval=max(uploader.every or 0.0, every or 0.0),
             waits=self._context.board.line("upload"),
             failed=self.concerns.failed(self.progress) or self._refused,
         )
@@ -362,6 +365,9 @@ class Attempt:
         self._refused = text
         self._teller.tell("scratch-refused", text, level="warning", attempt=self.number)
 
+    def _on_no_metric(self, text: str) -> None:
+        self._teller.tell("no-such-metric", text, level="warning", attempt=self.number)
+
     def _notes_told(self) -> int:
         try:
             return int(self.folders.notes_told.read_bytes())
@@ -371,7 +377,11 @@ class Attempt:
 
 def _cadence(checkpoint: CheckpointSpec) -> dict[str, str]:
     """How to save, as ``outlast.environment`` reads it."""
-    found: dict[str, str] = {"OUTLAST_EXACT": checkpoint.exact}
+    found: dict[str, str] = {
+        "OUTLAST_EXACT": checkpoint.exact,
+        "OUTLAST_MAX_OVERHEAD": str(checkpoint.max_overhead),
+        "OUTLAST_BETWEEN_LOSSES": str(checkpoint.between_losses_seconds),
+    }
     if checkpoint.every_seconds is not None:
         found["OUTLAST_EVERY"] = str(checkpoint.every_seconds)
     return found

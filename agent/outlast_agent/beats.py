@@ -97,6 +97,7 @@ def build(context: Context, standing: Standing, sequence: int, now: float) -> re
     age = attempt.durable_age(now)
     update: dict[str, object] = {
         "durable_step": attempt.durable_step,
+        "durable_every": None if attempt.uploader is None else attempt.uploader.every,
         "durable_age": None if age is None else round(age, 1),
         "flush_seconds": attempt.outlook().flush_seconds(now),
         "resumed_step": None if attempt.parent is None else attempt.parent.step,
@@ -108,6 +109,7 @@ def build(context: Context, standing: Standing, sequence: int, now: float) -> re
             "step": progress.step,
             "step_seconds": progress.step_seconds,
             "saved_step": progress.saved_step,
+            "save_every": progress.save_every,
             "epoch": progress.epoch,
             "epochs": progress.epochs,
             "metrics": progress.metrics,

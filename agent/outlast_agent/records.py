@@ -122,6 +122,10 @@ class Beat(Record):
     activity_age: float | None = None
     """Since that, or the step, last changed."""
     saved_step: int | None = None
+    save_every: float | None = None
+    """From one local save to the next, as it is chosen now."""
+    durable_every: float | None = None
+    """From one upload on cadence to the next, as it is chosen now."""
     durable_step: int | None = None
     durable_age: float | None = None
     """Since the durable checkpoint was made durable; if another machine did that, since it was

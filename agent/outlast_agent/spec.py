@@ -6,6 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from outlast.cadence import BETWEEN_LOSSES, MAX_OVERHEAD
+from outlast_agent.prices import MACHINE_USD_PER_HOUR
+from outlast_agent.sync.collect import Rule
+
 VERSION = 1
 
 JobName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")]
@@ -44,9 +48,13 @@ class CheckpointSpec(Frozen):
     every_seconds: float | None = None
     """Local cadence; None: chosen from the measured cost of a save."""
     durable_every_seconds: float | None = None
-    """Cadence of uploads; None: every local save as soon as the one before is up."""
-    keep: int = 3
-    """How many of the newest checkpoints stay."""
+    """Cadence of uploads; None: chosen, as ``sync.cadence`` says."""
+    max_overhead: float = Field(default=MAX_OVERHEAD, gt=0, le=1)
+    """Part of the training time that saves may take."""
+    between_losses_seconds: float = Field(default=BETWEEN_LOSSES, gt=0)
+    """As in ``outlast.cadence.BETWEEN_LOSSES``."""
+    keep: Rule = Rule()
+    """Which checkpoints stay."""
     exact: Literal["best", "strict"] = "best"
 
 
@@ -83,6 +91,10 @@ class JobSpec(Frozen):
     watcher: WatcherSpec = WatcherSpec()
     grace_seconds: float = 30.0
     """Notice that this pool promises."""
+    usd_per_hour: float = Field(default=MACHINE_USD_PER_HOUR, gt=0)
+    """What the machine costs, about."""
+    usd_per_gb: float = Field(default=0.0, ge=0)
+    """What a gigabyte costs that leaves the machine for the store."""
     max_lifetime_seconds: float = 7 * 24 * 3600.0
     """The machine ends itself after this long, whatever happens."""
     failures: int = 3

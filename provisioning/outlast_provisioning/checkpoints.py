@@ -30,9 +30,11 @@ from outlast_agent.stores.base import (
     StoreError,
     UnavailableError,
 )
+from outlast_agent.sync.collect import Facts, facts_of, kept
 from outlast_agent.sync.restore import TRIES, DamagedError
 from outlast_agent.sync.whole import MAX_OBJECT_BYTES
 from outlast_provisioning.failures import GoOn, judge
+from outlast_provisioning.job import Job, rule_of
 from outlast_provisioning.persons import PersonError
 from outlast_provisioning.world import World
 
@@ -69,6 +71,8 @@ class Line:
     """No attempt begins with it."""
     trouble: str = ""
     """Why its manifest cannot be read."""
+    kept: tuple[str, ...] = ()
+    """Why it stays, as ``collect.kept`` says it; empty: it goes with the next sweep."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ class _Seen:
     line: Line
     own: frozenset[ObjectRef]
     """Objects of its own attempt: no other can be new."""
+    facts: Facts
 
 
 def listed(store: Store, job: str) -> list[CheckpointId]:
@@ -84,19 +89,29 @@ def listed(store: Store, job: str) -> list[CheckpointId]:
 
 
 def lines(
-    store: Store, job: str, ids: Sequence[CheckpointId], aside: Collection[str], *, most: int | None
+    store: Store,
+    job: Job,
+    ids: Sequence[CheckpointId],
+    aside: Collection[str],
+    *,
+    most: int | None,
 ) -> list[Line]:
     """What is known of the newest ``most`` (None: all) of ``ids``. Raises StoreError.
 
     What was removed since ``ids`` were listed is left out.
     """
-    # One more: what a checkpoint adds is told by the one before it.
-    wanted = ids if most is None else ids[: most + 1]
+    rule = rule_of(job.file)
+    # One more: what a checkpoint adds is told by the one before it. Which is the best, or the
+    # first after a multiple, is told by all of them.
+    few = most is not None and rule.every is None and rule.best is None
+    wanted = ids[: most + 1] if few and most is not None else ids
     with ThreadPoolExecutor(2 * READERS, thread_name_prefix="manifest") as pool:
-        answers = pool.map(lambda id_: _look(store, job, id_), wanted)
+        answers = pool.map(lambda id_: _look(store, job.name, id_), wanted)
         seen = [one for one in answers if one is not None]
     found = [_added(one, before) for one, before in pairwise([*seen, None])]
-    return _marked(found if most is None else found[:most], aside)
+    why = kept([one.facts for one in seen], rule)
+    found = [replace(line, kept=tuple(why.get(line.id, ()))) for line in found[:most]]
+    return _marked(found, aside)
 
 
 def _look(store: Store, job: str, id_: CheckpointId) -> _Seen | None:
@@ -105,7 +120,7 @@ def _look(store: Store, job: str, id_: CheckpointId) -> _Seen | None:
     except CheckpointError:
         return None
     except (DamagedError, NewerVersionError) as error:
-        return _Seen(Line(id_, trouble=str(error)), frozenset())
+        return _Seen(Line(id_, trouble=str(error)), frozenset(), Facts(id_, damaged=True))
     line = Line(
         id_,
         kind=manifest.kind,
@@ -115,7 +130,8 @@ def _look(store: Store, job: str, id_: CheckpointId) -> _Seen | None:
         finite=manifest.finite,
     )
     # A save reuses only objects of its own attempt or of its parent, which is of a lower one.
-    return _Seen(line, frozenset(ref for ref in manifest.objects if ref.attempt == id_.attempt))
+    own = frozenset(ref for ref in manifest.objects if ref.attempt == id_.attempt)
+    return _Seen(line, own, facts_of(manifest))
 
 
 def finite(manifest: Manifest) -> dict[str, float]:

@@ -44,6 +44,11 @@ _EXAMPLES = {
     "every": "every: auto",
     "durable_every": "durable_every: auto",
     "keep": "keep: 3",
+    "newest": "newest: 3",
+    "best": "best: {metric: val_loss, mode: min}",
+    "metric": "metric: val_loss",
+    "mode": "mode: min",
+    "count": "count: 1",
     "max_overhead": "max_overhead: 1%",
     "exact": "exact: best",
     "retries": "retries: {failures: 3}",
@@ -169,6 +174,8 @@ def _example(path: Path_) -> str:
         return {"pools": "{provider: local}", "inputs": f"{{{_INPUT}}}"}.get(name, "train.py")
     if path[:1] == ("env",) and len(path) > 1:
         return f'{name}: "1"'
+    if path[-2:] == ("keep", "every"):
+        return "every: 1000"
     return _EXAMPLES.get(name, name)
 
 
@@ -185,8 +192,6 @@ def _not_a_choice(path: Path_, given: Any, expected: str) -> str:
         return "this version does not mount inputs yet: write copy"
     if path == ("version",):
         return f"must be {expected}, not {_shown(given)}"
-    if path[-1:] == ("max_overhead",):
-        return "this version keeps saving below 1% and takes no other bound: remove the line"
     return f"must be {expected}, not {_shown(given)}"
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 
+from outlast_agent import prices
 from outlast_agent.records import Launch, Record
 from outlast_agent.spec import CheckpointSpec, InputSpec, JobSpec, ResourceSpec
+from outlast_agent.sync.collect import Best, Rule
 from outlast_provisioning.jobfile import JobFile
 from outlast_provisioning.providers.base import Pool
+from outlast_provisioning.upkeep import SIZES, Upkeep, estimate
 
 
 class Job(Record):
@@ -61,6 +64,15 @@ def pools(job: Job) -> tuple[Pool, ...]:
     )
 
 
+def rule_of(file: JobFile) -> Rule:
+    """Which of its checkpoints stay."""
+    keep = file.checkpoint.keep
+    best = None
+    if keep.best is not None:
+        best = Best(keep.best.metric, keep.best.mode, keep.best.count)
+    return Rule(keep.newest, keep.every, best)
+
+
 def job_spec(job: Job, launch: Launch, pool: Pool) -> JobSpec:
     """What the machine of ``launch`` is told. The provider adds where its notices appear."""
     file = job.file
@@ -87,10 +99,29 @@ def job_spec(job: Job, launch: Launch, pool: Pool) -> JobSpec:
         checkpoint=CheckpointSpec(
             every_seconds=file.checkpoint.every,
             durable_every_seconds=file.checkpoint.durable_every,
-            keep=file.checkpoint.keep,
+            max_overhead=file.checkpoint.max_overhead,
+            keep=rule_of(file),
             exact=file.checkpoint.exact,
         ),
         grace_seconds=pool.grace_seconds,
+        usd_per_hour=pool.price or prices.MACHINE_USD_PER_HOUR,
+        usd_per_gb=prices.leaving(pool.provider, job.store),
         max_lifetime_seconds=file.max_lifetime,
         failures=file.retries.failures,
     )
+
+
+def upkeep(job: Job) -> tuple[JobSpec, list[Upkeep]]:
+    """What saving will take on a machine of its cheapest pool, for each size of state."""
+    pool = min(pools(job), key=lambda one: one.price)
+    launch = Launch(
+        job=job.name,
+        number=1,
+        provider=pool.provider,
+        pool={},
+        machine=machine_name(job, 1),
+        nonce="",
+        reason="first",
+    )
+    spec = job_spec(job, launch, pool)
+    return spec, [estimate(spec, size) for size in SIZES]

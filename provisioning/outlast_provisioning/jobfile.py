@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from annotated_types import Ge, Le
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+)
 
 from outlast_agent.spec import JobName
-from outlast_provisioning.units import Duration, DurationOrAuto, Size
+from outlast_provisioning.units import Duration, DurationOrAuto, Share, Size
 
 VERSION = 1
 
@@ -64,6 +72,35 @@ class PoolEntry(Section):
     grace: Duration = Field(default=30.0, description="Notice before an eviction (local)")
 
 
+class Best(Section):
+    """Keep the best by a metric."""
+
+    metric: Text = Field(description="As the checkpoints name it: val_loss")
+    mode: Literal["min", "max"] = Field(description="Whether less is better, or more")
+    count: int = Field(default=1, ge=1, le=100, description="How many; of equal ones the earliest")
+
+
+class Keep(Section):
+    """Which checkpoints stay."""
+
+    newest: int = Field(default=3, ge=2, le=1000, description="How many of the newest")
+    every: int | None = Field(
+        default=None, ge=1, le=10**12, description="Steps: one for each multiple, the first after"
+    )
+    best: Best | None = None
+
+
+def _keep(value: Any) -> Any:
+    """``keep: 3`` is short for ``keep: {newest: 3}``."""
+    if isinstance(value, bool) or not isinstance(value, int | dict):
+        raise ValueError("write how many of the newest stay, like 3, or {newest: 3, every: 1000}")
+    if isinstance(value, dict):
+        return value
+    if not 2 <= value <= 1000:
+        raise ValueError(f"must be a whole number from 2 to 1000, not {value}")
+    return {"newest": value}
+
+
 class Checkpoint(Section):
     """How the job is saved."""
 
@@ -71,11 +108,15 @@ class Checkpoint(Section):
         default=None, description="Local cadence; auto: from the measured cost of a save"
     )
     durable_every: DurationOrAuto = Field(
-        default=None, description="Cadence of uploads; auto: as soon as the last one is up"
+        default=None,
+        description="Cadence of uploads; auto: from their size, the link and what requests cost",
     )
-    keep: int = Field(default=3, ge=2, le=1000, description="How many of the newest stay")
-    max_overhead: Literal["1%"] = Field(
-        default="1%", description="Share of training time that saving may take; fixed"
+    keep: Annotated[
+        Keep,
+        BeforeValidator(_keep, json_schema_input_type=Annotated[int, Ge(2), Le(1000)] | Keep),
+    ] = Field(default=Keep(), description="Which stay, of the newest (a number) and others")
+    max_overhead: Share = Field(
+        default=0.01, description="Part of training time that saving may take, with auto"
     )
     exact: Literal["best", "strict"] = Field(
         default="best", description="strict: only machines on which the bits are the same"

@@ -53,6 +53,10 @@ class Status:
     metrics: dict[str, float] = field(default_factory=dict)
     durable_step: int | None = None
     durable_age: float | None = None
+    save_every: float | None = None
+    """From one local save to the next, as it is chosen now."""
+    durable_every: float | None = None
+    """From one upload to the next, as it is chosen now."""
     flush_seconds: float | None = None
     """What making everything durable would take now, the step under way included."""
     concerns: tuple[str, ...] = ()
@@ -133,6 +137,8 @@ def status_of(world: World, store: str) -> Status:
         metrics=dict(beat.metrics) if beat else {},
         durable_step=newest.step if newest else None,
         durable_age=beat.durable_age if beat else None,
+        save_every=beat.save_every if beat else None,
+        durable_every=beat.durable_every if beat else None,
         flush_seconds=beat.flush_seconds if beat else None,
         concerns=beat.concerns if beat and not result else (),
         notice_seconds_left=beat.notice_seconds_left if beat else None,

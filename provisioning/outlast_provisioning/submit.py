@@ -27,6 +27,19 @@ class TakenError(Exception):
     """Another job of this name is in the store; the message says what differs."""
 
 
+def frozen(checked: Checked, packed: Packed | None) -> Job:
+    """The job as it is put into its store."""
+    return Job(
+        at=stamp(),
+        name=checked.file.name,
+        store=checked.store,
+        file=checked.file,
+        code_sha256=packed.sha256 if packed else None,
+        code_bytes=packed.size if packed else 0,
+        submitted_by=_person(),
+    )
+
+
 @dataclass(frozen=True)
 class Submission:
     """What a submit did."""
@@ -56,15 +69,7 @@ def submit(checked: Checked, store: Store) -> Submission:
                 raise PackError(told) from error
             with contextlib.suppress(AlreadyExistsError):
                 store.create(layout.code(name, packed.sha256), packed.path)
-    job = Job(
-        at=stamp(),
-        name=name,
-        store=checked.store,
-        file=checked.file,
-        code_sha256=packed.sha256 if packed else None,
-        code_bytes=packed.size if packed else 0,
-        submitted_by=_person(),
-    )
+    job = frozen(checked, packed)
     outcome: Literal["created", "same"] = "created"
     try:
         store.create(layout.job_file(name), dump(job))

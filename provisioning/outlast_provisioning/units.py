@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 _NUMBER = r"(\d+(?:\.\d+)?)"
 _SIZE = re.compile(_NUMBER + r" ?(B|KiB|MiB|GiB|TiB|kB|KB|MB|GB|TB)")
 _DURATION = re.compile(_NUMBER + r" ?(s|m|min|h|d)")
+_SHARE = re.compile(_NUMBER + r" ?%")
 _BYTES = {
     "B": 1,
     "kB": 10**3,
@@ -56,6 +57,21 @@ def parse_duration_or_auto(value: Any) -> float | None:
         return parse_duration(value)
     except ValueError as error:
         raise ValueError(f"write auto, or {str(error).removeprefix('write ')}") from None
+
+
+def parse_share(value: Any) -> float:
+    """A part of one from ``1%`` or ``0.5%``. Raises ValueError, saying how to write it."""
+    match = _SHARE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"write a number and %, like 1% or 0.5%, not {value!r:.50}")
+    if not 0.01 <= float(match[1]) <= 50:
+        raise ValueError(f"write at least 0.01% and at most 50%, not {value}")
+    return float(match[1]) / 100
+
+
+def share_text(share: float) -> str:
+    """The text that :func:`parse_share` reads as ``share``."""
+    return f"{round(100 * share, 10):g}%"
 
 
 def duration_text(seconds: float | None) -> str:
@@ -119,3 +135,11 @@ DurationOrAuto = Annotated[
     _schema(_DURATION, "auto", auto=True),
 ]
 """Seconds, or None for ``auto``."""
+
+Share = Annotated[
+    float,
+    BeforeValidator(parse_share),
+    PlainSerializer(share_text, return_type=str),
+    _schema(_SHARE, "1%"),
+]
+"""A part of one; read from and written as a percentage."""

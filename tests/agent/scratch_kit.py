@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from outlast_agent.board import Board
 from outlast_agent.journal import open_journal
 from outlast_agent.stores.base import Store, UnavailableError
 from outlast_agent.surely import Surely
+from outlast_agent.sync.cadence import Cadence
+from outlast_agent.sync.collect import Rule
+from outlast_agent.sync.sweep import Sweeper
 from outlast_agent.sync.upload import Durable, Uploader
 from outlast_agent.sync.whole import Lineage
 
@@ -35,6 +39,7 @@ def write(
     objects: tuple[ObjectRef, ...] = (),
     job: str = JOB,
     finite: bool = True,
+    metrics: Mapping[str, float] | None = None,
 ) -> Manifest:
     """Put a whole checkpoint below ``root``; ``objects`` are named beside its own."""
     refs = []
@@ -47,7 +52,7 @@ def write(
     manifest = Manifest(
         job=job, attempt=attempt, step=step, parent=parent, kind=kind, written="",
         fingerprint={}, parts=(Part(0, {}, ()),), objects=(*refs, *objects),
-        finite=finite,
+        finite=finite, metrics=dict(metrics or {}),
     )  # fmt: skip
     path = root / manifest.id.key
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,9 +88,12 @@ class Uploading:
         self.durable: list[Durable] = []
         self.refused: list[str] = []
         self.crashed: list[BaseException] = []
+        lineage = Lineage(JOB, attempt, parent)
+        self.told: list[str] = []
+        sweeper = Sweeper(store, lineage, Rule(more.pop("keep", 3)), self.told.append)
         self.uploader = Uploader(
-            store, scratch, Lineage(JOB, attempt, parent), surely,
-            every=more.pop("every", None), keep=more.pop("keep", 3),
+            store, scratch, lineage, surely, sweeper=sweeper,
+            cadence=more.pop("cadence", Cadence(more.pop("every", 0.0))),
             on_durable=self.durable.append, on_refused=self.refused.append,
             on_crash=self.crashed.append,
         )  # fmt: skip

@@ -71,10 +71,12 @@ def test_outside_training_no_step_is_due_but_it_says_what_lasts(phase, step_age)
         concerns=SimpleNamespace(lines=lambda: ("too slow",)),
         outlook=lambda: Outlook(1, None, 0),
         parent=None,
-        progress=Progress(step=3, phase=phase),
+        uploader=SimpleNamespace(every=60.0),
+        progress=Progress(step=3, phase=phase, save_every=12.0),
         advanced_at=10.0,
     )
     state = SimpleNamespace(attempt=1, phase="training", notice=None)
     beat = build(context, Standing(state, attempt, "", others=False), 1, 70.0)
+    assert (beat.save_every, beat.durable_every) == (12.0, 60.0)
     assert beat.concerns == ("too slow",)
     assert (beat.activity, beat.activity_age, beat.step_age) == (phase, 60.0, step_age)

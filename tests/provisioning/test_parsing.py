@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outlast_provisioning import complaints as complaints_module
-from outlast_provisioning.jobfile import JobFile, json_schema
+from outlast_provisioning.jobfile import Best, JobFile, Keep, json_schema
 from outlast_provisioning.parsing import BadJobError, parse_job, read_job_file
 
 GOOD = """\
@@ -41,12 +41,23 @@ def test_the_whole_form() -> None:
     assert job.inputs[0].source == "s3://datasets/cats.zip"
     assert job.checkpoint.every is None
     assert job.checkpoint.durable_every == 30
+    assert job.checkpoint.max_overhead == 0.01
     assert job.max_lifetime == 7 * 86400
 
 
 def test_stored_and_read_again_it_is_the_same() -> None:
     job, _ = parse_job(GOOD.encode(), file="job.yaml")
     assert JobFile.model_validate_json(job.model_dump_json()) == job
+
+
+def test_what_is_kept() -> None:
+    def keep(text: str) -> Keep:
+        return parse_job(changed("keep: 3", text).encode(), file="job.yaml")[0].checkpoint.keep
+
+    assert keep("keep: 7") == keep("keep: {newest: 7}") == Keep(newest=7)
+    assert keep("keep: {}") == Keep(newest=3)
+    best = keep("keep: {every: 1000, best: {metric: val_loss, mode: min}}")
+    assert best == Keep(every=1000, best=Best(metric="val_loss", mode="min", count=1))
 
 
 def complaints(text: str) -> list[str]:
@@ -77,7 +88,8 @@ def changed(old: str, new: str) -> str:
         (changed('"70"', "12:30:45"), '4: command[3]: must be text: write "12:30:45" in quotes'),
         (changed("16GiB", "16"), "8: resources.memory: write a number and a unit, like 16GiB or 500MB, not 16"),
         (changed("7d", "7 days"), "13: max_lifetime: write a number and a unit, like 30s, 10m, 12h or 7d, not '7 days'"),
-        (changed("1%", "5%"), "11: checkpoint.max_overhead: this version keeps saving below 1% and takes no other bound: remove the line"),
+        (changed("1%", "0%"), "11: checkpoint.max_overhead: write at least 0.01% and at most 50%, not 0%"),
+        (changed("1%", "0.05"), "11: checkpoint.max_overhead: write a number and %, like 1% or 0.5%, not 0.05"),
         (changed("exact: best", "exact: yes"), "11: checkpoint.exact: must be 'best' or 'strict', not true"),
         (changed("how: copy", "how: mount"), "7: inputs[0].how: this version does not mount inputs yet: write copy"),
         (changed("retries:", "deadline: 3d\nretries:"), "12: deadline: this version does not do deadlines yet: remove the line"),
@@ -94,6 +106,10 @@ def changed(old: str, new: str) -> str:
         (changed("failures: 3", "failures: many"), "12: retries.failures: must be a whole number from 0 to 100, not 'many'"),
         (changed("{failures: 3}", "3"), "12: retries: must be a group of fields, like `retries: {failures: 3}`"),
         (changed("{failures: 3}", ""), "12: retries: has no value; write for example `retries: {failures: 3}`"),
+        (changed("keep: 3", "keep: lots"), "11: checkpoint.keep: write how many of the newest stay, like 3, or {newest: 3, every: 1000}"),
+        (changed("keep: 3", "keep: {every: 0}"), "11: checkpoint.keep.every: must be a whole number from 1 to 1000000000000, not 0"),
+        (changed("keep: 3", "keep: {best: {metric: loss}}"), "11: checkpoint.keep.best.mode: missing; write for example `mode: min`"),
+        (changed("keep: 3", "keep: {best: {metric: loss, mode: low}}"), "11: checkpoint.keep.best.mode: must be 'min' or 'max', not 'low'"),
         (changed("keep: 3", "keep: 1"), "11: checkpoint.keep: must be a whole number from 2 to 1000, not 1"),
         (changed("durable_every: 30s", "durable_every: 0s"), "11: checkpoint.durable_every: write auto, or at least 0.001s and at most 3660d, not 0s"),
         (changed("16GiB", "0GiB"), "8: resources.memory: write at least 1B and less than 1048576TiB, not 0GiB"),
@@ -162,6 +178,8 @@ def test_no_field_is_answered_in_the_words_of_a_library(place: tuple[str, ...]) 
 
 def _parent(data: Any, place: tuple[str, ...]) -> Any:
     for part in place[:-1]:
+        if not isinstance(data.get(part), dict | list):
+            data[part] = {"metric": "loss", "mode": "min"} if part == "best" else {}
         data = data[part]
         data = data[0] if isinstance(data, list) else data
     return data

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from outlast_agent import layout
 from outlast_agent.records import Cancel, Controller, Event, Held, LaunchClosed, Result, dump
+from outlast_agent.sync.collect import Rule
 from outlast_provisioning import listing, reading
 from outlast_provisioning.cli import views
 from outlast_provisioning.job import job_spec, machine_name, pools
@@ -231,7 +232,7 @@ def test_who_watches() -> None:
 
 def test_what_a_machine_is_told() -> None:
     the_job = job(
-        checkpoint={"every": "30s", "keep": 5},
+        checkpoint={"every": "30s", "keep": 5, "max_overhead": "2.5%"},
         resources={"memory": "2GiB", "gpus": 1},
         inputs=({"from": "s3://b/x.zip", "to": "/data", "unpack": True},),
         max_lifetime="2d",
@@ -241,7 +242,8 @@ def test_what_a_machine_is_told() -> None:
     spec = job_spec(the_job, launch, pools(the_job)[0])
     assert (spec.job, spec.launch, spec.machine) == (NAME, 1, launch.machine)
     assert spec.checkpoint.every_seconds == 30
-    assert spec.checkpoint.keep == 5
+    assert spec.checkpoint.max_overhead == 0.025
+    assert spec.checkpoint.keep == Rule(newest=5)
     assert (spec.resources.memory_bytes, spec.resources.gpus) == (2 << 30, 1)
     assert spec.inputs[0].unpack
     assert spec.max_lifetime_seconds == 2 * 86400

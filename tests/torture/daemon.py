@@ -18,7 +18,10 @@ from outlast_agent.journal import open_journal
 from outlast_agent.stores.base import Store
 from outlast_agent.stores.file import FileStore
 from outlast_agent.sync import carriers, upload
+from outlast_agent.sync.cadence import Cadence
+from outlast_agent.sync.collect import Rule
 from outlast_agent.sync.restore import Downloader
+from outlast_agent.sync.sweep import Sweeper
 from outlast_agent.sync.whole import Lineage
 from torture.children import saying
 from torture.failing import Failing
@@ -57,10 +60,11 @@ def serve(machine: Machine, channel: socket.socket, *, adopts: bool) -> None:
             replace_file(machine.parent, data)
         damaged = {str(id_): why for id_, why in found.damaged.items()}
         say(restored=None if parent is None else str(parent.id), damaged=damaged)
+    lineage = Lineage(JOB, machine.attempt, parent)
     uploader = upload.Uploader(
-        store, machine.scratch, Lineage(JOB, machine.attempt, parent),
+        store, machine.scratch, lineage,
         lambda stop: surely.Surely(Board(), open_journal(), "upload", stop),
-        every=None, keep=2,
+        cadence=Cadence(0.0), sweeper=Sweeper(store, lineage, Rule(newest=2), lambda _told: None),
         on_durable=lambda durable: say(durable=str(durable.id)),
         on_refused=lambda why: say(refused=why),
         on_crash=lambda error: say(crashed=repr(error)),

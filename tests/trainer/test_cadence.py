@@ -2,31 +2,74 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from outlast import cadence
+from outlast.environment import read_environment
 from outlast.fingerprint import differences, fingerprint
+from outlast.refused import SettingError
 from outlast.schedule import Schedule
 from outlast.steps import Steps
 
 costs = st.floats(0, 1000)
 
 
-@given(costs, costs)
-def test_saves_never_take_more_than_one_percent(blocked, background):
-    every = cadence.interval(blocked, background)
-    assert blocked <= every * cadence.MAX_OVERHEAD + 1e-9
+shares = st.floats(1e-4, 0.5)
+between = st.floats(60, 1e7)
+
+
+@given(costs, costs, shares, between)
+def test_saves_never_take_more_than_they_may(blocked, background, share, between):
+    every = cadence.interval(blocked, background, max_overhead=share, between_losses=between)
+    assert blocked + 0.1 * background <= every * share * (1 + 1e-9)
     assert every >= background
     assert every >= cadence.SHORTEST
 
 
-def test_intervals_are_youngs_between_the_bounds():
+@given(
+    blocked=costs, background=costs, more=costs, share=shares, between=between, later=between,
+)  # fmt: skip
+def test_what_costs_more_is_done_no_more_often_nor_where_less_is_lost(
+    *, blocked, background, more, share, between, later
+):
+    def every(blocked, background, between):
+        return cadence.interval(blocked, background, max_overhead=share, between_losses=between)
+
+    now = every(blocked, background, between)
+    assert every(blocked + more, background, between) >= now * (1 - 1e-9)
+    assert every(blocked, background + more, between) >= now * (1 - 1e-9)
+    assert every(blocked, background, between + later) >= now * (1 - 1e-9)
+
+
+@given(between, st.floats(1e-9, 1.9))
+def test_dalys_interval_loses_least(between, part):
+    """Against what he minimises: the whole time by his model, equation 20, without restarts."""
+    cost = part * between
+
+    def whole(every):  # of one second of work
+        return between * math.expm1((every + cost) / between) / every
+
+    best = cadence.daly(cost, between)
+    least = min(whole(best * 1.02**n) for n in range(-200, 200))
+    assert whole(best) <= least * 1.005
+    young = math.sqrt(2 * cost * between)
+    assert abs(best / young - 1) <= math.sqrt(part)  # Young's, where a save takes little
+    assert cadence.daly(2 * between, between) == between
+
+
+def test_intervals_between_the_bounds():
     assert cadence.interval(0.0, 0.0) == cadence.SHORTEST
-    assert cadence.interval(0.02, 0.0) == cadence.SHORTEST
-    assert round(cadence.interval(0.06, 0.0), 1) == 8.5
+    assert round(cadence.interval(0.02, 0.0), 1) == 14.7
+    assert cadence.interval(0.02, 0.0, between_losses=600) == cadence.SHORTEST
     assert cadence.interval(0.02, 0.0, every=0.5) == 0.5
     assert cadence.interval(60.0, 0.0) == 6000.0
+    assert cadence.interval(60.0, 0.0, max_overhead=0.1) == cadence.LONGEST
+    assert round(cadence.interval(60.0, 0.0, max_overhead=0.5, between_losses=1000)) == 308
 
 
 @given(costs, costs)
@@ -66,9 +109,10 @@ def test_a_step_that_will_not_end_in_time_is_given_up_at_once():
 
 
 def test_the_schedule_goes_by_the_median_after_a_warm_up():
-    schedule = Schedule(None)
+    schedule = Schedule(None, between_losses=600.0)
     schedule.start(100.0)
     schedule.start(200.0)  # only the first call counts
+    assert schedule.interval == 5.0
     assert not schedule.due(104.9)
     assert schedule.due(105.0)
     schedule.saved(105.0, 106.0, 3.0)  # the first one stood still for 1 s, and does not count
@@ -80,6 +124,30 @@ def test_the_schedule_goes_by_the_median_after_a_warm_up():
     schedule.saved(117.0, 117.5, 0.0)  # stood still for 1 s since it was due
     assert not schedule.due(117.5 + 50)  # median of 0.01 and 1
     assert schedule.due(117.5 + 51)
+    assert 50 < schedule.interval < 51
+
+
+def test_the_schedule_keeps_to_the_share_that_saves_may_take():
+    schedule = Schedule(None, max_overhead=0.1, between_losses=600.0)
+    schedule.start(0.0)
+    for now in (5.0, 15.0):
+        schedule.saved(now, now + 1.0, 0.0)
+    assert 30 < schedule.interval == cadence.daly(1.0, 600.0) < 40
+
+
+def test_what_the_environment_says_of_losses():
+    def read(**env):
+        return read_environment(
+            {f"OUTLAST_{name.upper()}": text for name, text in env.items()}, script=Path("x.py")
+        )
+
+    assert read().max_overhead == cadence.MAX_OVERHEAD
+    found = read(max_overhead="0.05", between_losses="1800")
+    assert (found.max_overhead, found.between_losses) == (0.05, 1800.0)
+    for wrong in ({"max_overhead": "0"}, {"max_overhead": "1.5"}, {"between_losses": "nan"}):
+        (name,) = wrong
+        with pytest.raises(SettingError, match=f"OUTLAST_{name.upper()} must be a number above 0"):
+            read(**wrong)
 
 
 def test_every_step_when_wished():

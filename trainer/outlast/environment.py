@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from outlast.cadence import BETWEEN_LOSSES, MAX_OVERHEAD
 from outlast.refused import SettingError
 
 
@@ -35,6 +36,11 @@ class Environment:
     """How many processes train together (torchrun's WORLD_SIZE), at least 1."""
     every: float | None = None
     """Seconds between saves (OUTLAST_EVERY); None: chosen from the measured cost of a save."""
+    max_overhead: float = MAX_OVERHEAD
+    """Part of the training time that saves may take (OUTLAST_MAX_OVERHEAD), above 0."""
+    between_losses: float = BETWEEN_LOSSES
+    """Seconds between two losses of what was not saved (OUTLAST_BETWEEN_LOSSES): the mean time
+    between evictions, over the probability that a save at the notice fails."""
     strict: bool = False
     """OUTLAST_EXACT=strict: refuse to go on where the bits may differ."""
 
@@ -70,14 +76,24 @@ def read_environment(environ: Mapping[str, str] | None = None, *, script: Path) 
         return int(text)
 
     def seconds(name: str) -> float | None:
-        text = env.get(name, "")
-        try:
-            value = float(text) if text else None
-        except ValueError:
-            value = math.nan
+        value = real(name)
         if value is not None and not 0 <= value < math.inf:
-            raise SettingError(f"{name} must be a number of seconds, not {text!r}")
+            raise SettingError(f"{name} must be a number of seconds, not {env[name]!r}")
         return value
+
+    def real(name: str) -> float | None:
+        try:
+            return float(env[name]) if env.get(name) else None
+        except ValueError:
+            return math.nan
+
+    def above_zero(name: str, default: float, most: float) -> float:
+        value = real(name)
+        if value is not None and not 0 < value <= most:
+            raise SettingError(
+                f"{name} must be a number above 0 and at most {most:g}, not {env[name]!r}"
+            )
+        return default if value is None else value
 
     return Environment(
         scratch=path("OUTLAST_SCRATCH") or script.resolve().parent / ".outlast" / script.stem,
@@ -88,5 +104,7 @@ def read_environment(environ: Mapping[str, str] | None = None, *, script: Path) 
         rank=number("RANK", 0),
         world_size=number("WORLD_SIZE", 1),
         every=seconds("OUTLAST_EVERY"),
+        max_overhead=above_zero("OUTLAST_MAX_OVERHEAD", MAX_OVERHEAD, 1.0),
+        between_losses=above_zero("OUTLAST_BETWEEN_LOSSES", BETWEEN_LOSSES, 1e9),
         strict=env.get("OUTLAST_EXACT") == "strict",
     )

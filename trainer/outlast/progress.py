@@ -55,6 +55,8 @@ class Progress:
     """Duration of the latest save, from snapshot to whole in scratch."""
     save_bytes: int | None = None
     """Bytes that the latest save wrote."""
+    save_every: float | None = None
+    """From the latest save to the next, as it is chosen now."""
     resumed_step: int | None = None
     """Step this process resumed from; None: it started from nothing."""
     epoch: int | None = None
@@ -143,6 +145,7 @@ def read_progress(control: Path) -> Progress | None:
         step_seconds=_float(value, "step_seconds"),
         save_seconds=_float(value, "save_seconds"),
         save_bytes=_int(value, "save_bytes"),
+        save_every=_float(value, "save_every"),
         resumed_step=_int(value, "resumed_step"),
         epoch=_int(value, "epoch"),
         epochs=_int(value, "epochs"),

@@ -335,6 +335,7 @@ class Run:
             saved_step=None if saved is None else saved.step,
             save_seconds=None if saved is None else saved.seconds,
             save_bytes=None if saved is None else saved.bytes,
+            save_every=self._saving.every,
             snapshot_seconds=self._saving.snapshot_seconds,
             rest_seconds=rest,
             saving_step=None if writing is None else writing[0],

@@ -70,7 +70,11 @@ class Saving:
         )
         self._arena = Arena()
         self._copier = Copier(self._arena)
-        self._schedule = Schedule(environment.every)
+        self._schedule = Schedule(
+            environment.every,
+            max_overhead=environment.max_overhead,
+            between_losses=environment.between_losses,
+        )
         self._submitted: int | None = None
         self._submitted_at = 0.0
         self._number = 0
@@ -82,6 +86,11 @@ class Saving:
     def saved(self) -> Saved | None:
         """The newest save of this process that is whole."""
         return self._writer.saved
+
+    @property
+    def every(self) -> float:
+        """Seconds from the latest save to the next."""
+        return self._schedule.interval
 
     @property
     def newest_finite(self) -> CheckpointId | None:

@@ -6,18 +6,26 @@ import math
 import statistics
 from collections import deque
 
-from outlast.cadence import interval
+from outlast.cadence import BETWEEN_LOSSES, MAX_OVERHEAD, interval
 
 
 class Schedule:
     """Follows the saves of one process. All times are seconds on CLOCK_MONOTONIC."""
 
-    def __init__(self, every: float | None) -> None:
-        self._every = every
+    def __init__(
+        self,
+        every: float | None,
+        *,
+        max_overhead: float = MAX_OVERHEAD,
+        between_losses: float = BETWEEN_LOSSES,
+    ) -> None:
+        """As :func:`outlast.cadence.interval` takes them."""
+        self._every, self._max_overhead = every, max_overhead
+        self._between_losses = between_losses
         self._next = -math.inf
         self._due_since: float | None = None
         self._warm = False
-        self.interval = interval(0.0, 0.0, every=every)
+        self.interval = self._interval(0.0, 0.0)
         """Seconds from one save to the next, as things are."""
         self.stood_still: float | None = None
         """How long training stood still for the latest save."""
@@ -52,5 +60,14 @@ class Schedule:
         self._warm = True  # the first save imports, touches memory and makes folders
         blocked = statistics.median(self._blocked) if self._blocked else 0.0
         behind = statistics.median(self._background) if self._background else 0.0
-        self.interval = interval(blocked, behind, every=self._every)
+        self.interval = self._interval(blocked, behind)
         self._next = ended + self.interval
+
+    def _interval(self, blocked: float, background: float) -> float:
+        return interval(
+            blocked,
+            background,
+            every=self._every,
+            max_overhead=self._max_overhead,
+            between_losses=self._between_losses,
+        )

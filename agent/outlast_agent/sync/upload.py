@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -39,6 +39,7 @@ from outlast_agent.stores.base import (
 )
 from outlast_agent.surely import StoppedError, Surely
 from outlast_agent.sync import beneath
+from outlast_agent.sync.cadence import Cadence
 from outlast_agent.sync.carriers import CLOSE_SECONDS, COUNT, Carriers
 from outlast_agent.sync.sweep import Sweeper
 from outlast_agent.sync.whole import Lineage, Scratch
@@ -71,10 +72,11 @@ class Durable:
 class Uploader:
     """Makes one attempt's checkpoints durable until it is closed.
 
-    ``every``: at least so many seconds lie between two uploads on cadence; None: none need to.
-    ``surely`` makes the retrying caller for a stop event. The callbacks come from the
-    uploader's own thread: ``on_refused`` with what is wrong with a checkpoint that an honest
-    library would not have written, ``on_crash`` with whatever ended the thread.
+    ``cadence`` says how many seconds lie between two uploads on cadence, at least.
+    ``sweeper`` deletes between two uploads. ``surely`` makes the retrying caller for a stop
+    event. The callbacks come from the uploader's own thread: ``on_refused`` with what is wrong
+    with a checkpoint that an honest library would not have written, ``on_crash`` with whatever
+    ended the thread.
     """
 
     def __init__(
@@ -84,8 +86,8 @@ class Uploader:
         lineage: Lineage,
         surely: Callable[[threading.Event], Surely],
         *,
-        every: float | None,
-        keep: int,
+        cadence: Cadence,
+        sweeper: Sweeper,
         on_durable: Callable[[Durable], None],
         on_refused: Callable[[str], None],
         on_crash: Callable[[BaseException], None],
@@ -94,8 +96,8 @@ class Uploader:
         """``expected_rate``: bytes per second, for as long as nothing was measured here."""
         self._store, self._lineage, self._surely = store, lineage, surely
         self._scratch = Scratch(scratch, lineage, on_refused)
-        self._sweeper = Sweeper(store, lineage, keep)
-        self._every = every
+        self._sweeper = sweeper
+        self._cadence = cadence
         self._on_durable, self._on_crash = on_durable, on_crash
         self._prefix = layout.job_root(lineage.job)
         self._known: set[ObjectRef] = set(lineage.parent.objects) if lineage.parent else set()
@@ -104,6 +106,8 @@ class Uploader:
         self._carried: Manifest | None = None
         self._last_begun = float("-inf")
         self._last_sweep = time.monotonic()
+        self.every: float | None = cadence.every
+        """Seconds from one upload on cadence to the next, as it was chosen after the latest."""
         self.durable: Durable | None = None
         """The newest of this attempt."""
         self.waiting: tuple[budget.Candidate, ...] = ()
@@ -242,9 +246,11 @@ class Uploader:
             return None if self._deadline is None else self._deadline - time.monotonic()
 
     def _due(self, manifest: Manifest) -> bool:
-        if self._is_rushing() or self._every is None or manifest.kind != "cadence":
-            return True
-        return time.monotonic() >= self._last_begun + self._every
+        return manifest.kind != "cadence" or self._is_time()
+
+    def _is_time(self) -> bool:
+        """Whether a checkpoint on cadence would be carried now."""
+        return self._is_rushing() or time.monotonic() >= self._last_begun + (self.every or 0.0)
 
     def _flush_is_over(self) -> bool:
         with self._lock:
@@ -303,7 +309,7 @@ class Uploader:
             leave.set()
             self._carriers.leave(futures, held)
             self._carried = None
-        self._finish(manifest, sent, begun)
+        self._finish(manifest, missing, begun)
 
     def _carry(self, ref: ObjectRef, descriptor: int, surely: Surely) -> ObjectRef:
         data = beneath.read_object(descriptor, size=ref.size, digest=ref.hash, name=ref.key)
@@ -334,8 +340,9 @@ class Uploader:
     def _may_not_sweep(self) -> bool:
         return self._is_rushing() or self._is_over()
 
-    def _finish(self, manifest: Manifest, sent: int, begun: float) -> None:
-        """All its objects are up: the manifest makes it exist."""
+    def _finish(self, manifest: Manifest, new: Sequence[ObjectRef], begun: float) -> None:
+        """All its objects are up, ``new`` for its sake: the manifest makes it exist."""
+        sent = sum(ref.size for ref in new)
         key = self._prefix + manifest.id.key
         try:
             data = dump_manifest(manifest)
@@ -349,6 +356,7 @@ class Uploader:
         now = time.monotonic()
         self._rate.add(sent, now - begun)
         self.durable = Durable(manifest.id, manifest.kind, manifest.size, sent, now - begun, now)
+        self.every = self._cadence.interval(sent, len(new), self.rate)
         self._sweeper.saw(manifest)
         self._on_durable(self.durable)
         if not self._may_not_sweep() and now >= self._last_sweep + SWEEP_SECONDS:

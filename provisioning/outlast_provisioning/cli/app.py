@@ -92,9 +92,10 @@ def submit(
     wait: Annotated[
         bool, typer.Option("--wait", help="Run a controller here until the job is over.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Check a job file, freeze the job in its store, and return (or wait for its end)."""
-    return submit_file(read_place(os.environ, store), file, wait=wait)
+    return submit_file(read_place(os.environ, store), file, wait=wait, as_json=as_json)
 
 
 @app.command()

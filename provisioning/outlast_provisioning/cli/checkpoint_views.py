@@ -59,7 +59,8 @@ def _marks(line: Line) -> Text:
         if there:
             marks.append(f"{mark}  ", style=style)
     shown = "  ".join(f"{name[:40]} {v:.4g}" for name, v in list(line.metrics.items())[:6])
-    return marks + _text(shown)
+    why = f"kept: {', '.join(line.kept)[:200]}" if line.kept else "not kept"
+    return marks + _text(f"{shown}  " if shown else "") + _text(why, "dim")
 
 
 def manifest_view(manifest: Manifest) -> RenderableType:

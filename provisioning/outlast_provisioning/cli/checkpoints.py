@@ -28,8 +28,9 @@ def list_checkpoints(store: Store, job: str, *, most: int | None, as_json: bool)
     None: of all.
     """
     ids = checkpoints.listed(store, job)
-    aside = checkpoints.set_aside(observe(store, job, {}, Memory(), time.monotonic()))
-    found = checkpoints.lines(store, job, ids, aside, most=most)
+    world = observe(store, job, {}, Memory(), time.monotonic())
+    aside = checkpoints.set_aside(world)
+    found = checkpoints.lines(store, world.job, ids, aside, most=most)
     if as_json:
         print_json([{**asdict(line), "id": str(line.id)} for line in found])
         return exits.OK

@@ -77,6 +77,8 @@ def status_panel(status: Status, events: Sequence[Event], now: datetime) -> Rend
         shown = "  ".join(f"{name} {value:.4g}" for name, value in status.metrics.items())
         table.add_row("metrics", _text(shown))
     table.add_row("durable", _text(_durable(status)))
+    if status.save_every is not None:
+        table.add_row("saves", _text(_saves(status)))
     for text in status.concerns:
         table.add_row("mind", _text(text, style="yellow"))
     counts = f"{status.evictions} with notice, {status.losses} without; {status.failures} failures"
@@ -116,6 +118,14 @@ def _durable(status: Status) -> str:
     elif status.state == "training":
         text += "; how long a save takes is known after the first"
     return text
+
+
+def _saves(status: Status) -> str:
+    text = f"every {for_people(status.save_every)} on the machine"
+    if status.durable_every is None:
+        return text
+    # What is uploaded is a local save.
+    return f"{text}, durable every {for_people(max(status.durable_every, status.save_every or 0))}"
 
 
 def event_table(events: Sequence[Event]) -> Table:

@@ -14,6 +14,7 @@ from outlast.manifest import dump_manifest
 from outlast_agent import layout
 from outlast_agent.stores.file import FileStore
 from outlast_agent.sync import upload
+from outlast_agent.sync.cadence import Cadence
 
 
 @pytest.fixture
@@ -332,3 +333,24 @@ def test_what_is_under_way_is_not_left_for_what_does_not_fit_either(store, scrat
         write(scratch, 1, 2, [b"new"], kind="notice")
         up.uploader.look()
         until(lambda: up.steps() == [1, 2])
+
+
+def test_uploads_follow_from_what_the_latest_took(store, scratch):
+    slow = Slow(store, 0.2)
+    cadence = Cadence(between_losses=600.0)
+    with Uploading(slow, scratch, cadence=cadence) as up:
+        assert up.uploader.every is None
+        for step in (1, 2):
+            write(scratch, 1, step, [b"x%d" % step * 1000])
+            up.uploader.look()
+        until(lambda: 1 in up.steps() or 2 in up.steps())
+        first = up.steps()
+        every = up.uploader.every
+        # 0.2 s behind training, a tenth of which it feels, and a loss each 600 s: 2 s and more.
+        assert 2.0 < every < 60.0
+        write(scratch, 1, 3, [b"more"])
+        up.uploader.look()
+        time.sleep(0.3)
+        assert up.steps() == first
+        up.flush()  # waits for no cadence
+        assert up.steps() == [*first, 3]

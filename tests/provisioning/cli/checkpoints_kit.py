@@ -24,10 +24,11 @@ FROZEN = np.arange(600_000, dtype=np.float32)
 class Saves:
     """Saves of one attempt after the other, each made durable before the next."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **more: Any) -> None:
+        """``more``: of the job file."""
         self.folder = folder
         self.store = FileStore(folder / "store")
-        self.store.create(layout.job_file(NAME), dump(job()))
+        self.store.create(layout.job_file(NAME), dump(job(**more)))
 
     @property
     def url(self) -> str:

@@ -91,6 +91,31 @@ def test_of_many_the_newest_are_read_and_no_more(
     assert "is damaged" in str(everything[-1]["trouble"])
 
 
+def test_each_says_why_it_is_kept(
+    tmp_path: Path, outlast: Outlast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint_commands, "SHOWN", 4)
+    keep = {"newest": 2, "every": 10, "best": {"metric": "loss", "mode": "min"}}
+    saves = Saves(tmp_path, checkpoint={"keep": keep})
+    monkeypatch.setenv("OUTLAST_STORE", saves.url)
+    saves.save(6, metrics={"loss": 0.01}, arrays={})
+    saves.save(9, kind="fit", arrays={})
+    saves.save(11, 12, 13, 14, arrays={})
+    assert [(line["id"], line["kept"]) for line in listed(outlast, "--all")] == [
+        (ids([14])[0], ["newest"]),
+        (ids([13])[0], ["newest"]),
+        (ids([12])[0], []),
+        (ids([11])[0], ["step 10"]),
+        (ids([9])[0], ["end of fit"]),
+        (ids([6])[0], ["best loss"]),
+    ]
+    assert len(listed(outlast)) == 4
+    out, _ = outlast("checkpoints", "ls", NAME)
+    assert out.count("kept: newest") == 2
+    assert "kept: step 10" in out
+    assert "not kept" in out
+
+
 def test_without_any(saves: Saves, outlast: Outlast) -> None:
     assert listed(outlast) == []
     assert "has no checkpoint yet" in outlast("checkpoints", "ls", NAME)[1]

@@ -31,6 +31,28 @@ def test_submitted_twice(folder: Path, outlast: Outlast) -> None:
     assert "and differs in the code: choose another name" in err
 
 
+def test_how_often_it_saves_and_what_that_costs_is_told(folder: Path, outlast: Outlast) -> None:
+    _, err = outlast("submit", folder / "job.yaml")
+    (small, large) = [line for line in err.splitlines() if line.startswith("Saves, for ")]
+    assert small.startswith("Saves, for 100 MB of state: about every 15 s on the machine")
+    assert large == (
+        "Saves, for 1 GB of state: about every 46 s on the machine, durable about every "
+        "1 min 43 s; 3 GB kept, which costs nothing in this store."
+    )
+    assert "at most 1% of the training time (checkpoint.max_overhead)" in err
+    assert "each 1 h 30 min; `outlast status digits` shows" in err
+    fixed = write(folder, name="fixed", checkpoint="{every: 30s, durable_every: 2m, keep: 5}")
+    out, err = outlast("submit", "--json", fixed)
+    assert "100 MB of state: every 30 s on the machine, durable every 2 min; 500 MB kept" in err
+    assert "training time" not in err
+    found = json.loads(out)
+    assert (found["job"], found["outcome"], found["controller"]) == ("fixed", "created", False)
+    assert (found["saves"]["every"], found["saves"]["durable_every"]) == (30, 120)
+    assert [one["durable_every"] for one in found["saves"]["estimates"]] == [120, 120]
+    _, err = outlast("submit", "--json", "--wait", fixed, code=2)
+    assert "--wait or --json, not both" in err
+
+
 def test_another_submit_with_other_fields(folder: Path, outlast: Outlast) -> None:
     outlast("submit", folder / "job.yaml")
     write(folder, max_lifetime="1d", retries="{failures: 1}")
@@ -65,7 +87,9 @@ def test_validate(folder: Path, outlast: Outlast) -> None:
     out, err = outlast("validate", folder / "job.yaml")
     assert "job.yaml: fine" in err
     out, _ = outlast("validate", "--json", folder / "job.yaml")
-    assert json.loads(out) == {"valid": True, "errors": [], "warnings": []}
+    found = json.loads(out)
+    assert (found["valid"], found["errors"], found["warnings"]) == (True, [], [])
+    assert len(found["saves"]["estimates"]) == 2
     write(folder, nme="x")
     out, _ = outlast("validate", "--json", folder / "job.yaml", code=2)
     assert json.loads(out)["errors"] == [
