@@ -174,9 +174,11 @@ class Uploader:
         try:
             self._surely(self._closed).do(self._learn)
             while not self._closed.is_set():
+                ended = self._program_ended()  # asked first: a look before that may be too early
                 chosen = None if self._flush_is_over() else self._choose(left=self._left())
                 if chosen is None:
-                    self._answer_flush()
+                    if ended:
+                        self._answer_flush()
                 elif self._due(chosen):
                     self._upload(chosen)
                     continue
@@ -212,6 +214,8 @@ class Uploader:
         whole = self._scratch.newer_than(self.durable.id if self.durable else None)
         candidates: dict[CheckpointId, Manifest] = {}
         for id_ in whole:
+            if self._is_over():
+                break  # a hostile program may have left more than can be read in time
             manifest = self._scratch.manifest(id_)
             if manifest is not None:
                 candidates[id_] = manifest
@@ -315,10 +319,15 @@ class Uploader:
         data = beneath.read_object(descriptor, size=ref.size, digest=ref.hash, name=ref.key)
 
         def create() -> None:
-            # One that is there holds what its name says: an earlier daemon of this attempt
-            # sent it, or an answer was lost.
-            with suppress(AlreadyExistsError):
-                self._store.create(self._prefix + ref.key, data)
+            key = self._prefix + ref.key
+            try:
+                self._store.create(key, data)
+            except AlreadyExistsError as error:
+                # One that is there holds what its name says: an earlier daemon of this attempt
+                # sent it, or an answer was lost. A manifest must not rest on the word alone.
+                if not any(entry.key == key for entry in self._store.list(key)):
+                    text = f"create of {key}: the store says that it exists, and does not list it"
+                    raise UnavailableError(f"{text}: it is tried again") from error
 
         surely.do(create)
         return ref
@@ -336,6 +345,10 @@ class Uploader:
     def _is_rushing(self) -> bool:
         with self._lock:
             return self._rush
+
+    def _program_ended(self) -> bool:
+        with self._lock:
+            return self._flush is not None
 
     def _may_not_sweep(self) -> bool:
         return self._is_rushing() or self._is_over()

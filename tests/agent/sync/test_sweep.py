@@ -121,3 +121,11 @@ def test_what_was_read_wrong_once_stays(store):
 
     sweep(Wrong(store), 1)
     assert len(ids(store)) == 3
+
+
+def test_nothing_is_deleted_once_another_has_claimed(store):
+    for step in range(1, 6):
+        store_checkpoint(store, 1, step, [b"%d" % step])
+    store.create(layout.claim(JOB, 2), b"{}")
+    sweep(store, 1)
+    assert len(ids(store)) == 5

@@ -15,6 +15,7 @@ from outlast_agent import layout
 from outlast_agent.stores.file import FileStore
 from outlast_agent.sync import upload
 from outlast_agent.sync.cadence import Cadence
+from outlast_agent.sync.whole import Scratch
 
 
 @pytest.fixture
@@ -335,6 +336,45 @@ def test_what_is_under_way_is_not_left_for_what_does_not_fit_either(store, scrat
         until(lambda: up.steps() == [1, 2])
 
 
+def test_uploads_follow_from_what_the_latest_took(store, scratch):
+    slow = Slow(store, 0.2)
+    cadence = Cadence(between_losses=600.0)
+    with Uploading(slow, scratch, cadence=cadence) as up:
+        assert up.uploader.every is None
+        for step in (1, 2):
+            write(scratch, 1, step, [b"x%d" % step * 1000])
+            up.uploader.look()
+        until(lambda: 1 in up.steps() or 2 in up.steps())
+        first = up.steps()
+        every = up.uploader.every
+        # 0.2 s behind training, a tenth of which it feels, and a loss each 600 s: 2 s and more.
+        assert 2.0 < every < 60.0
+        write(scratch, 1, 3, [b"more"])
+        up.uploader.look()
+        time.sleep(0.3)
+        assert up.steps() == first
+        up.flush()  # waits for no cadence
+        assert up.steps() == [*first, 3]
+
+
+def test_what_is_saved_while_it_looks_is_durable_before_a_flush_is_answered(
+    store, scratch, monkeypatch
+):
+    done, uploading = threading.Event(), Uploading(store, scratch)
+    looks, newer_than = [], Scratch.newer_than
+
+    def late(self, durable):
+        found = newer_than(self, durable)
+        looks.append(found)
+        if len(looks) == 1:  # the program saves, ends, and is flushed, before this is judged
+            write(scratch, 1, 5, [b"the last"])
+            uploading.uploader.flush(None, done.set)
+        return found
+
+    monkeypatch.setattr(Scratch, "newer_than", late)
+    with uploading:
+        assert done.wait(10)
+        assert uploading.steps() == [5]
 def test_uploads_follow_from_what_the_latest_took(store, scratch):
     slow = Slow(store, 0.2)
     cadence = Cadence(between_losses=600.0)
