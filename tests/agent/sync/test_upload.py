@@ -375,22 +375,3 @@ def test_what_is_saved_while_it_looks_is_durable_before_a_flush_is_answered(
     with uploading:
         assert done.wait(10)
         assert uploading.steps() == [5]
-def test_uploads_follow_from_what_the_latest_took(store, scratch):
-    slow = Slow(store, 0.2)
-    cadence = Cadence(between_losses=600.0)
-    with Uploading(slow, scratch, cadence=cadence) as up:
-        assert up.uploader.every is None
-        for step in (1, 2):
-            write(scratch, 1, step, [b"x%d" % step * 1000])
-            up.uploader.look()
-        until(lambda: 1 in up.steps() or 2 in up.steps())
-        first = up.steps()
-        every = up.uploader.every
-        # 0.2 s behind training, a tenth of which it feels, and a loss each 600 s: 2 s and more.
-        assert 2.0 < every < 60.0
-        write(scratch, 1, 3, [b"more"])
-        up.uploader.look()
-        time.sleep(0.3)
-        assert up.steps() == first
-        up.flush()  # waits for no cadence
-        assert up.steps() == [*first, 3]
