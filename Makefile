@@ -6,7 +6,8 @@ STAMP := $(VENV)/.installed
 
 TORCH ?= torch
 
-.PHONY: help demo test check soak torture bench test-exactness test-examples clean
+.PHONY: help demo test check soak torture bench test-exactness test-examples test-backends clean
+.PHONY: test-on-jax test-on-torch
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -54,5 +55,17 @@ test-examples: $(STAMP) ## the examples, PyTorch among them (installs PyTorch)
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pytest -q tests/trainer/test_examples.py
 
+.venv-jax/.installed .venv-torch/.installed: .venv-%/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet $(if $(filter torch,$*),$(TORCH)) \
+		--editable '.[$*]' 'keras>=3.15,<3.16' pytest
+	@touch $@
+
+test-on-jax test-on-torch: test-on-%: .venv-%/.installed
+	.venv-$*/bin/python -m pytest -q tests/trainer/backends
+
+test-backends: ## Keras on JAX and on PyTorch, each in an environment without TensorFlow
+	@$(MAKE) --no-print-directory --jobs 2 test-on-jax test-on-torch
+
 clean: ## remove what the targets made
-	rm -rf $(VENV) bench/out build dist
+	rm -rf $(VENV) .venv-jax .venv-torch bench/out build dist

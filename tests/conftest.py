@@ -88,7 +88,8 @@ COMPONENTS = {
     "registry": Component(_program("docker-registry", "apt-get install docker-registry")),
     "strace": Component(_strace),
     "sklearn-image": Component(_sklearn_image),
-    "torch": Component(_module("torch", "make test-examples"), required=False),
+    "jax": Component(_module("jax", "make test-backends"), required=False),
+    "torch": Component(_module("torch", "make test-backends or test-examples"), required=False),
 }
 
 

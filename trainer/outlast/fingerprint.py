@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
-_LIBRARIES = ("numpy", "scikit-learn", "tensorflow", "keras", "torch", "jax")
+_LIBRARIES = ("numpy", "scikit-learn", "tensorflow", "keras", "torch", "jax", "jaxlib")
 _MODULES = {"scikit-learn": "sklearn"}
 # The widest of these decides which kernels the libraries choose, and so the order of sums.
 _INSTRUCTION_SETS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "avx", "sse4_2", "sve", "asimd")

@@ -16,12 +16,7 @@ def read_generators() -> dict[str, Any]:
         from outlast.keras_fit import randomness  # noqa: PLC0415 - Keras is loaded already
 
         states["keras"] = randomness.capture()
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        states["torch"] = torch.get_rng_state().numpy().copy()
-        if torch.cuda.is_available() and torch.cuda.is_initialized():
-            states["cuda"] = [state.cpu().numpy() for state in torch.cuda.get_rng_state_all()]
-    return states
+    return {**states, **(read_torch() or {})}
 
 
 def set_generators(states: dict[str, Any]) -> None:
@@ -32,12 +27,29 @@ def set_generators(states: dict[str, Any]) -> None:
         randomness.restore(states["keras"])
     random.setstate(states["python"])
     np.random.set_state(states["numpy"])
+    set_torch(states)
+
+
+def read_torch() -> dict[str, Any] | None:
+    """PyTorch's, of the processor and of the GPUs in use; None: it is not imported."""
     torch = sys.modules.get("torch")
-    if torch is not None and "torch" in states:
-        torch.set_rng_state(torch.from_numpy(states["torch"]))
-        if "cuda" in states and torch.cuda.device_count() == len(states["cuda"]):
-            torch.cuda.set_rng_state_all([torch.from_numpy(state) for state in states["cuda"]])
+    if torch is None:
+        return None
+    states: dict[str, Any] = {"torch": torch.get_rng_state().numpy().copy()}
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        states["cuda"] = [state.cpu().numpy() for state in torch.cuda.get_rng_state_all()]
+    return states
+
+
+def set_torch(states: dict[str, Any] | None) -> None:
+    """Put them where :func:`read_torch` found them."""
+    torch = sys.modules.get("torch")
+    if torch is None or states is None or "torch" not in states:
+        return
+    torch.set_rng_state(torch.from_numpy(states["torch"]))
+    if "cuda" in states and torch.cuda.device_count() == len(states["cuda"]):
+        torch.cuda.set_rng_state_all([torch.from_numpy(state) for state in states["cuda"]])
 
 
 def _keras() -> bool:
-    return "keras" in sys.modules and "tensorflow" in sys.modules
+    return "keras" in sys.modules

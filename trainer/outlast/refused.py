@@ -53,7 +53,7 @@ class FolderInUseError(RefusedError, BlockingIOError):
 
 
 class OtherBackendError(RefusedError, RuntimeError):
-    """Keras does not run on TensorFlow."""
+    """Keras runs on a framework, or under a distribution, that is not saved."""
 
     code = "other-backend"
 

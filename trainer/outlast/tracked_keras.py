@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from outlast.keras_fit.capture import Variable, assign, mismatch, read, variables_of
+from outlast.keras_fit.capture import Variable, assign, mismatch, parts, read, variables_of
 from outlast.tracked import Tracked
 
 
@@ -35,7 +35,7 @@ class TrackedKeras(Tracked):
 
     def capture(self) -> Any:
         """As :meth:`outlast.tracked.Tracked.capture`."""
-        # Reading gives tensors that later updates leave as they are; these arrays are views.
+        # Reading gives copies, or tensors that later updates leave as they are: no more copies.
         return {name: np.asarray(value) for name, value in read(self._variables(), "").items()}
 
     def check(self, saved: Any) -> str | None:
@@ -52,7 +52,4 @@ class TrackedKeras(Tracked):
     def _variables(self) -> list[Variable]:
         if self._is_model:
             return variables_of(self._thing)
-        return [
-            Variable(getattr(variable, "path", ""), getattr(variable, "_value", variable))
-            for variable in self._thing.variables
-        ]
+        return [part for variable in self._thing.variables for part in parts(variable)]

@@ -12,9 +12,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from trainer.exactness import outcome
 from trainer.exactness.stops import Stop
 
+TRAINERS = ("TensorFlowTrainer", "JAXTrainer", "TorchTrainer")
 PATIENCE = 20.0
 """Seconds to wait until the library has seen a notice, or has saved before a kill."""
 
@@ -34,11 +37,7 @@ def main(
     ``trace`` receives one JSON line for each event, ``result`` what the finished script is
     judged by. ``options`` go to ``outlast.Resume``.
     """
-    import tensorflow as tf
-
-    # Bits depend on the thread count; one thread is the quickest for models this small.
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(2)
+    _use_one_thread()
     Probe(Path(trace), None if stop is None else Stop(**stop), grace).install()
     callbacks = []
     if resume:
@@ -50,6 +49,20 @@ def main(
         callbacks
     )
     outcome.save(Path(result), trained)
+
+
+def _use_one_thread() -> None:
+    """Bits depend on the thread count; one thread is the quickest for models this small."""
+    match keras.backend.backend():
+        case "tensorflow":
+            import tensorflow as tf
+
+            tf.config.threading.set_intra_op_parallelism_threads(1)
+            tf.config.threading.set_inter_op_parallelism_threads(2)
+        case "torch":
+            import torch
+
+            torch.set_num_threads(1)
 
 
 class Probe:
@@ -70,13 +83,14 @@ class Probe:
 
     def install(self) -> None:
         """Wrap; before the script imports anything of Keras."""
-        from keras.src.backend.tensorflow.trainer import TensorFlowTrainer
         from keras.src.callbacks.callback_list import CallbackList
 
         from trainer.exactness.scripts import pieces
 
-        self._wrap(TensorFlowTrainer, "fit", self._around_fit)
-        self._wrap(TensorFlowTrainer, "_make_function", self._around_make_function)
+        trainer = next(kind for kind in keras.Model.__mro__ if kind.__name__ in TRAINERS)
+        self._wrap(trainer, "fit", self._around_fit)
+        if keras.backend.backend() == "tensorflow":
+            self._wrap(trainer, "_make_function", self._around_make_function)
         self._wrap(CallbackList, "on_train_begin", self._around_train_begin)
         self._wrap(CallbackList, "on_epoch_begin", self._around_epoch_begin)
         self._wrap(CallbackList, "on_train_batch_begin", self._around_batch_begin)

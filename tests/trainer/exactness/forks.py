@@ -1,4 +1,4 @@
-"""A process that has imported TensorFlow once and forks for every run.
+"""A process that has imported Keras and what it runs on once, and forks for every run.
 
 Importing TensorFlow takes seconds; forking after the import, before any operation has started a
 thread, gives each run a fresh process without it. The server reads one JSON request a line and
@@ -42,7 +42,9 @@ class Done:
 class Forks:
     """The server, from the side of the tests."""
 
-    def __init__(self) -> None:
+    def __init__(self, backend: str = "tensorflow") -> None:
+        """``backend`` is what Keras runs on."""
+        self._backend = backend
         self._process: subprocess.Popen[str] | None = None
 
     def run(
@@ -87,13 +89,13 @@ class Forks:
             raise RuntimeError(f"the fork server ended with {process.wait(10)}")
         return json.loads(answer)
 
-    @staticmethod
-    def _start() -> subprocess.Popen[str]:
+    def _start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "trainer.exactness.forks"],
             cwd=TESTS,
             env={
                 **{k: v for k, v in os.environ.items() if not k.startswith("OUTLAST_")},
+                "KERAS_BACKEND": self._backend,
                 "TF_CPP_MIN_LOG_LEVEL": "3",
                 "CUDA_VISIBLE_DEVICES": "",
                 "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
@@ -116,8 +118,10 @@ def serve() -> dict[str, Any] | None:
     """Answer requests; returns the request in the child that shall run it, None at the end."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what TensorFlow prints is not an answer
-    import keras  # noqa: F401
-    import tensorflow  # noqa: F401
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow  # noqa: F401
 
     # Frozen objects are not walked by the child's collector, which would copy their pages.
     gc.collect()

@@ -18,7 +18,7 @@ def collect(trained: Any) -> dict[str, Any]:
     for m, model in enumerate(trained.models):
         for kind, variables in _variables(model):
             for place, variable in enumerate(variables):
-                value = variable.numpy() if hasattr(variable, "numpy") else np.asarray(variable)
+                value = np.asarray(variable.numpy())
                 found[f"model {m}, {kind} {place} ({variable.name})"] = _array(value)
         if trained.inputs is not None and model.built and not hasattr(model, "d_optimizer"):
             found[f"model {m}, predictions"] = _array(
@@ -43,14 +43,22 @@ def _variables(model: Any) -> Iterator[tuple[str, list[Any]]]:
 def _draws() -> dict[str, Any]:
     """What the script would draw next: every generator stands where it should."""
     import keras
-    import tensorflow as tf
 
-    return {
+    draws = {
         "next random.random()": random.random(),
         "next numpy.random": float(np.random.random()),
-        "next keras.random": _array(keras.random.uniform((2,)).numpy()),
-        "next tf.random": _array(tf.random.uniform((2,)).numpy()),
+        "next keras.random": _array(keras.ops.convert_to_numpy(keras.random.uniform((2,)))),
     }
+    match keras.backend.backend():
+        case "tensorflow":
+            import tensorflow as tf
+
+            draws["next tf.random"] = _array(tf.random.uniform((2,)).numpy())
+        case "torch":
+            import torch
+
+            draws["next torch.rand"] = _array(torch.rand(2, device="cpu").numpy())
+    return draws
 
 
 def _array(value: np.ndarray[Any, Any]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-from tensorboard.compat.proto import event_pb2, tensor_pb2
 
 # Seconds differ from run to run: of these, only that they are there is compared.
 TIMED = ("steps_per_second",)
@@ -71,6 +70,8 @@ def _h5(data: bytes) -> dict[str, str]:
 
 def _events(path: Path) -> Iterator[tuple[int, str, str]]:
     """(step, tag, digest of the value); a graph is written by each process that traces it."""
+    from tensorboard.compat.proto import event_pb2  # there are such files where it is installed
+
     for record in _records(path.read_bytes()):
         event = event_pb2.Event.FromString(record)
         for value in event.summary.value:
@@ -80,7 +81,7 @@ def _events(path: Path) -> Iterator[tuple[int, str, str]]:
             yield event.step, value.tag, "" if timed else _digest(value.tensor)
 
 
-def _digest(tensor: tensor_pb2.TensorProto) -> str:
+def _digest(tensor: Any) -> str:
     return hashlib.sha256(tensor.SerializeToString(deterministic=True)).hexdigest()
 
 

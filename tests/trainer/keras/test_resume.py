@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from outlast.keras_fit import versions
+from outlast.keras_fit import backends, versions
 
 
 @pytest.fixture(scope="module")
@@ -145,9 +145,9 @@ def test_in_a_process_of_its_own(scripts, name) -> None:
 
 
 def test_another_backend_is_refused() -> None:
-    versions.check_backend("tensorflow")
-    with pytest.raises(RuntimeError, match="this is Keras on jax: set KERAS_BACKEND=tensorflow"):
-        versions.check_backend("jax")
+    backends.check("tensorflow")
+    with pytest.raises(RuntimeError, match="this is Keras on openvino: set KERAS_BACKEND, or use"):
+        backends.check("openvino")
 
 
 @pytest.mark.parametrize(

@@ -23,11 +23,12 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from outlast.keras_fit.held_variables import Known, Lost, assigned, is_tensor
+from outlast.keras_fit.held_variables import Known, Lost, as_array, assigned, is_tensor
 from outlast.plain import encode
 
 _DEPTH = 5
 _FEW = 64  # items of a list that are looked into
+_FRAMEWORKS = ("keras", "tensorflow", "jax", "jaxlib", "torch")
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: not built in
 _LEFT_ALONE = (
     type,
@@ -107,6 +108,12 @@ class Baseline:
         return capture(self._thing, without=self._without, copy=False, model=model)
 
 
+def is_generator(value: Any) -> bool:
+    """Whether it is a random generator whose state can be saved."""
+    kinds = (random.Random, np.random.Generator, np.random.RandomState)
+    return isinstance(value, kinds) or _is_of_torch(value)
+
+
 def strange(thing: Any, *, without: Collection[str] = ()) -> list[str]:
     """Names of attributes that may hold progress and cannot be saved."""
     found: list[str] = []
@@ -128,6 +135,8 @@ def _capture(value: Any, copy: bool, known: Known, depth: int) -> tuple[str, Any
         return "generator", value.bit_generator.state
     if isinstance(value, np.random.RandomState):
         return "numpy", value.get_state(legacy=False)
+    if _is_of_torch(value):
+        return "torch", np.array(value.get_state().numpy())
     if isinstance(value, collections.deque):
         value, how = list(value), "deque"
     elif isinstance(value, dict) and type(value) is not dict:
@@ -137,13 +146,13 @@ def _capture(value: Any, copy: bool, known: Known, depth: int) -> tuple[str, Any
     if _is_plain(value):
         return how, _copied(value, copy)
     if is_tensor(value):
-        array = np.array(value)
+        array = as_array(value)
         return ("tensor", array) if _is_plain(array) else None
     variables = known.variables_in(value)
     if variables is not None:
         if all(each is None for each in variables):
             return None
-        return "variables", [None if each is None else np.array(each) for each in variables]
+        return "variables", [None if each is None else as_array(each) for each in variables]
     if isinstance(value, tuple) and hasattr(value, "_fields") and _is_plain(tuple(value)):
         return "named", _copied(tuple(value), copy)
     if depth < _DEPTH and type(value) in (list, tuple, dict):
@@ -174,12 +183,16 @@ def _restore(current: Any, kept: Any) -> Any:
             current.bit_generator.state = data
         case "numpy":
             current.set_state(data)
+        case "torch":
+            import torch  # noqa: PLC0415 - it was one of its generators
+
+            current.set_state(torch.from_numpy(data.copy()))
         case "variables":
             return assigned(current, data)
         case "tensor":
-            import tensorflow as tf  # noqa: PLC0415 - it was one of its tensors
+            import keras  # noqa: PLC0415 - it was a tensor of what Keras runs on
 
-            return tf.constant(data)
+            return keras.ops.convert_to_tensor(data)
         case "object" if current is None:
             raise Lost("its class is not known")
         case "object":
@@ -224,7 +237,7 @@ def _strange(name: str, value: Any, depth: int) -> Iterator[str]:
     elif (
         isinstance(value, _LEFT_ALONE)
         or inspect.isroutine(value)
-        or _is_keras(value)
+        or (_is_keras(value) and not _learns(value))
         or _capture(value, False, Known(), _DEPTH) is not None
     ):
         return
@@ -260,13 +273,26 @@ def _consists_of_attributes(value: Any) -> bool:
         and not isinstance(value, _LEFT_ALONE)
         and not inspect.isroutine(value)
         and not _is_keras(value)
-        and type(value).__module__.split(".")[0] not in ("keras", "tensorflow", "io", "_io")
+        and type(value).__module__.split(".")[0] not in (*_FRAMEWORKS, "io", "_io")
         and bool(type(value).__flags__ & _HEAP_TYPE)
     )
 
 
 def _is_keras(value: Any) -> bool:
-    return type(value).__module__.split(".")[0] in ("keras", "tensorflow")
+    return type(value).__module__.split(".")[0] in _FRAMEWORKS
+
+
+def _learns(value: Any) -> bool:
+    """Whether it is a module, an optimizer or a parameter of PyTorch."""
+    owners = {kind.__module__.split(".")[0] for kind in type(value).__mro__}
+    if "torch" not in owners or "keras" in owners:  # on PyTorch, layers of Keras are modules too
+        return False
+    return hasattr(value, "state_dict") or type(value).__name__ == "Parameter"
+
+
+def _is_of_torch(value: Any) -> bool:
+    kind = type(value)
+    return kind.__name__ == "Generator" and kind.__module__.split(".")[0] == "torch"
 
 
 def _digest(kept: Any) -> Any:

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from outlast.keras_fit import copied
+
 
 @dataclass(frozen=True)
 class Variable:
@@ -20,7 +22,7 @@ class Variable:
 
     name: str
     value: Any
-    """``tf.Variable``."""
+    """``tf.Variable``, or :class:`outlast.keras_fit.copied.Slot`."""
 
 
 def variables_of(model: Any, optimizers: Iterable[Any] = (), more: Iterable[Any] = ()) -> list[Any]:
@@ -30,35 +32,43 @@ def variables_of(model: Any, optimizers: Iterable[Any] = (), more: Iterable[Any]
     traced graph, by the order of creation.
     """
     ordered: list[Any] = []
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()  # in training, JAX's variables have no value
     # A model that was never compiled has neither metrics nor an optimizer.
     for each in (model.variables, getattr(model, "metrics_variables", ())):
         ordered.extend(each)
-    for optimizer in [getattr(model, "optimizer", None), *optimizers, *_held_by(model)]:
+    for optimizer in [getattr(model, "optimizer", None), *optimizers, *optimizers_in(model)]:
         if optimizer is not None:
             ordered.extend(optimizer.variables)
     found: dict[int, Variable] = {}
     for variable in ordered:
         for part in parts(variable):
             found.setdefault(identity(part.value), part)
+    for name, tensor in copied.held_by_modules(model):
+        part = Variable(name, copied.Slot(tensor))
+        found.setdefault(identity(part.value), part)
     rest = [part for variable in more for part in parts(variable)]
     for part in sorted(rest, key=lambda part: _creation(part.value)):
         found.setdefault(identity(part.value), part)
     return list(found.values())
 
 
-def read(variables: Iterable[Variable], prefix: str) -> dict[str, Any]:
-    """Name to an immutable tensor of each value.
+def read(variables: Iterable[Variable], prefix: str, *, live: bool = False) -> dict[str, Any]:
+    """Name to an immutable tensor, or a copy, of each value.
 
     On TensorFlow, reading gives a tensor that shares the variable's memory; the next update
-    writes elsewhere. So this takes milliseconds, whatever the size.
+    writes elsewhere. So this takes milliseconds, whatever the size. Elsewhere values are copied,
+    unless they may be ``live``: changed as training goes on.
     """
     return {
-        f"{prefix}{index:05d} {variable.name}": _read(variable.value)
+        f"{prefix}{index:05d} {variable.name}": _read(variable.value, live)
         for index, variable in enumerate(variables)
     }
 
 
-def _read(value: Any) -> Any:
+def _read(value: Any, live: bool) -> Any:
+    if live and isinstance(value, copied.Slot):
+        return value.look()
     if not hasattr(value, "handle"):
         return value.read_value()
     import tensorflow as tf  # noqa: PLC0415 - a variable of it, so it is loaded
@@ -95,7 +105,7 @@ def assign(variables: Iterable[Variable], saved: Mapping[str, Any]) -> None:
         variable.value.assign(value if hasattr(value, "device") else np.asarray(value))
 
 
-def _held_by(model: Any) -> Iterator[Any]:
+def optimizers_in(model: Any) -> Iterator[Any]:
     """Optimizers that the model holds as attributes, in lists and dicts too (a GAN's)."""
     from keras.optimizers import Optimizer  # noqa: PLC0415 - Keras loads with the first capture
 
@@ -117,6 +127,9 @@ def _held_by(model: Any) -> Iterator[Any]:
 def parts(variable: Any) -> list[Variable]:
     """What each device holds of it, the variable itself if there is one device."""
     name = getattr(variable, "path", None) or str(variable.name).split(":", maxsplit=1)[0]
+    slot = copied.slot_of(variable)
+    if slot is not None:
+        return [Variable(name, slot)]
     inner = getattr(variable, "_value", variable)  # Keras' Variable holds TensorFlow's
     values = getattr(inner, "values", None)
     if isinstance(values, (list, tuple)):  # tf.distribute's: one for each replica
@@ -125,7 +138,10 @@ def parts(variable: Any) -> list[Variable]:
 
 
 def identity(variable: Any) -> int:
-    """The same for all that is one variable to TensorFlow."""
+    """The same for all that is one variable to the framework."""
+    slot = copied.slot_of(variable)
+    if slot is not None:
+        return copied.identity(slot)
     variable = getattr(variable, "_value", variable)  # Keras' Variable holds TensorFlow's
     return id(variable.handle) if hasattr(variable, "handle") else id(variable)
 

@@ -78,7 +78,9 @@ class Batches(Data):
         # on_epoch_begin() of a resumed epoch ran a second time.
         if self._skipped_to is not None:
             attributes.restore(self._source, self._skipped_to["attributes"])
-            if self._adapter.enqueuer is not None:
+            count = self._source.num_batches
+            reads_no_more = count is not None and self._skip >= count
+            if self._adapter.enqueuer is not None or reads_no_more:
                 self._settle_random()
         self._changed = self._baseline.changed()
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from outlast.keras_fit import data_order
+from outlast.keras_fit import data_order, streams
 from outlast.keras_fit.attributes import Baseline, restore
 from outlast.keras_fit.data import drop
 from outlast.keras_fit.inspect_data import Finding, inspect
@@ -68,7 +68,9 @@ class Validation:
         if changed is None:
             changed = {} if self._baseline is None else self._baseline.changed()
             self._changed = None if begun else changed
+        loader = streams.read_loader(self._source) if streams.is_loader(self._source) else {}
         return {
+            "loader": loader,
             "made": self._made - undone,
             "drawn": self._drawn - undone,
             "batches": self._batches,
@@ -86,6 +88,9 @@ class Validation:
                 made, drawn = made - filled, drawn - filled
             data_order.repeat(self._source, made=made, drawn=drawn, shuffles=shuffles)
         restore(self._source, position["attributes"])
+        self._changed = position["attributes"]  # until the next validation, as it was saved
+        if streams.is_loader(self._source):
+            streams.set_loader(self._source, position["loader"])
 
     def count(self) -> None:
         """Validation made one more iterator."""

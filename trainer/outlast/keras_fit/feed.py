@@ -20,6 +20,8 @@ _KINDS = {
     "Replayed": "arrays",
     "Batches": "a PyDataset",
     "Generator": "a generator",
+    "Stream": "arrays",
+    "Loader": "a DataLoader",
     "Pipeline": "a tf.data pipeline",
     "Distributed": "a strategy's pipeline",
 }
@@ -149,14 +151,15 @@ class Feed:
         keras, done, self._resume_at = self._keras, self._resume_at, None
         width = keras.steps_per_execution
         if done is not None and self._over:
-            # The loop was over: once more its last step, which is a no-op, and nothing else.
-            yield done - width, done - 1, self._iterator
+            # The loop was over: once more its last step, which is a no-op, and nothing else. On
+            # PyTorch, Keras reads from the iterator before it takes the step.
+            yield done - width, done - 1, iter([None])
             return
         self._data.begin()
         keras.data_adapter.on_epoch_begin()
         self._data.began()
         if done:
-            yield done - width, done - 1, self._iterator
+            yield done - width, done - 1, iter([None])
         start = done or 0
         steps = keras.steps_per_epoch or keras._num_batches or -1
         if steps > 0:

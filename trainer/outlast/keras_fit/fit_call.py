@@ -22,11 +22,16 @@ class FitCall:
     callbacks: Any
     """Its ``CallbackList``."""
     epoch_iterator: Any
-    """Its ``TFEpochIterator`` over the training data."""
+    """Its ``EpochIterator`` over the training data."""
     epochs: int
     initial_epoch: int
     validation: Any
     """x of its validation data; None: there are none."""
+
+    @property
+    def distributed(self) -> bool:
+        """Whether a strategy of TensorFlow trains it."""
+        return getattr(self.model, "_distribute_strategy", None) is not None
 
 
 def find(callback: Any) -> FitCall | None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from outlast.keras_fit.capture import identity, variables_of
+import numpy as np
 
+from outlast.keras_fit.capture import identity, variables_of
+from outlast.keras_fit.copied import slot_of
+
+_TENSORS = ("EagerTensor", "ArrayImpl", "Tensor")  # TensorFlow's, JAX's, PyTorch's
 _WITH_VARIABLES = {"Layer", "BaseOptimizer", "SeedGenerator"}
 
 
@@ -38,9 +42,7 @@ def has_variables(value: Any) -> bool:
 def assigned(current: Any, data: list[Any]) -> Any:
     """``current`` with the values ``data``. Raises :class:`Lost`."""
     if current is None and len(data) == 1:  # a variable made in training
-        import tensorflow as tf  # noqa: PLC0415 - it was one of its variables
-
-        return tf.Variable(data[0], trainable=False)
+        return _new(data[0])
     there = _variables(current) or []
     pairs = list(zip(there, data, strict=False))
     fits = all(value is None or value.shape == tuple(each.shape) for each, value in pairs)
@@ -54,7 +56,24 @@ def assigned(current: Any, data: list[Any]) -> Any:
 
 def is_tensor(value: Any) -> bool:
     """Whether it is a tensor that has a value."""
-    return type(value).__name__ == "EagerTensor" and _is_keras_kind(type(value))
+    return type(value).__name__ in _TENSORS and _is_keras_kind(type(value))
+
+
+def as_array(value: Any) -> np.ndarray:
+    """A copy of what a tensor or a variable holds."""
+    slot = slot_of(value)
+    return np.array(value if slot is None else slot.read_value())
+
+
+def _new(value: np.ndarray) -> Any:
+    """A variable of the framework that Keras runs on."""
+    import keras  # noqa: PLC0415 - loaded: it was a variable of what Keras runs on
+
+    if keras.backend.backend() != "tensorflow":
+        return keras.Variable(value, trainable=False)
+    import tensorflow as tf  # noqa: PLC0415
+
+    return tf.Variable(value, trainable=False)
 
 
 def _variables(value: Any, *, models: bool = True) -> list[Any] | None:
@@ -70,4 +89,4 @@ def _variables(value: Any, *, models: bool = True) -> list[Any] | None:
 
 
 def _is_keras_kind(kind: type) -> bool:
-    return kind.__module__.split(".")[0] in ("keras", "tensorflow")
+    return kind.__module__.split(".")[0] in ("keras", "tensorflow", "jax", "jaxlib", "torch")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from outlast.keras_fit import build, callbacks_state, capture, randomness, weights
+from outlast.keras_fit import backends, build, callbacks_state, capture, randomness, weights
 from outlast.keras_fit.capture import Variable
 from outlast.keras_fit.data_validation import Validation
 from outlast.keras_fit.feed import Feed
@@ -67,9 +67,9 @@ class Holdings:
             "weights": self._places(),
         }
 
-    def arrays(self, prefix: str) -> dict[str, Any]:
-        """The variables."""
-        return capture.read(self._variables(), prefix)
+    def arrays(self, prefix: str, *, live: bool = False) -> dict[str, Any]:
+        """The variables; ``live`` as in :func:`outlast.keras_fit.capture.read`."""
+        return capture.read(self._variables(), prefix, live=live)
 
     def restore_variables(self, run: Run, saved: Mapping[str, Any], prefix: str) -> None:
         """Give the variables back what :meth:`arrays` took, in a model that is built for it.
@@ -78,7 +78,7 @@ class Holdings:
         """
         if self.graph is None and capture.mismatch(self._variables(), saved, prefix):
             self.trace()
-            if self.graph is None:
+            if self.graph is None and backends.on_tensorflow():
                 build.build_eagerly(self._model, self._dataset)
         variables = self._variables()
         wrong = capture.mismatch(variables, saved, prefix)
@@ -123,7 +123,9 @@ def other_data(run: Run, wrong: str) -> OtherDataError:
 
 def plain_logs(logs: Any) -> dict[str, Any]:
     """Logs of a batch as arrays, which waits for the device."""
-    return {name: np.asarray(value) for name, value in logs.items()} if _is_dict(logs) else {}
+    if not _is_dict(logs):
+        return {}
+    return {name: backends.as_array(value) for name, value in logs.items()}
 
 
 def finite(logs: Any) -> dict[str, float]:

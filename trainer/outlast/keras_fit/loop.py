@@ -17,7 +17,7 @@ import math
 import time
 from typing import Any, Literal, NoReturn
 
-from outlast.keras_fit import callbacks_state, telling
+from outlast.keras_fit import backends, callbacks_state, telling
 from outlast.keras_fit.data import NotHere
 from outlast.keras_fit.data_validation import Validation
 from outlast.keras_fit.feed import Feed
@@ -59,9 +59,11 @@ class Fit:
         self._initial_epoch = self._model._initial_epoch
         source = script.sources.of(call, None if record is None else record["data"])
         self._feed = Feed(call.epoch_iterator, source.data, self._before_first_step)
-        distributed = self._model._distribute_strategy is not None
-        self._validation = Validation(call.validation, distributed=distributed)
-        self._findings = [*source.findings, *self._validation.findings()]
+        self._validation = Validation(call.validation, distributed=call.distributed)
+        self._findings = [
+            *(*source.findings, *self._validation.findings()),
+            *backends.findings(self._model),
+        ]
         self._held = Holdings(call, self._feed, self._validation)
         self._keras = wrap(call.callbacks, self)
         script.current = self
@@ -222,7 +224,9 @@ class Fit:
         stop = self._run.stop_requested
         if not stop and not self._run.due():
             return
-        snapshot = self._snapshot(place)
+        # All of what is live is copied: then models of calls that are over would be, every time.
+        live = not backends.on_tensorflow() and not self._script.holds_arrays
+        snapshot = self._snapshot(place, live=live)
         if snapshot is None:
             return
         if stop:
@@ -239,8 +243,11 @@ class Fit:
         if self._run.stop_requested and self._validating is not None:
             self._stop(self._validating)
 
-    def _snapshot(self, place: Place) -> Snapshot | None:
-        """Everything as it is now; None: it can only be taken after the next step."""
+    def _snapshot(self, place: Place, *, live: bool = False) -> Snapshot | None:
+        """Everything as it is now; None: it can only be taken after the next step.
+
+        ``live``: it is saved before training goes on.
+        """
         try:
             record = self._held.record(over=place != "middle", begun=place == "over")
         except NotHere:
@@ -255,9 +262,10 @@ class Fit:
         )
         return self._script.snapshot(
             record,
-            self._held.arrays(NOW),
+            self._held.arrays(NOW, live=live),
             step=self._base + self._steps,
             metrics=finite(record["logs"]),
+            live=live,
         )
 
     def _restore(self, record: dict[str, Any]) -> list[str]:
@@ -282,15 +290,11 @@ class Fit:
 
     def _replay(self, record: dict[str, Any]) -> None:
         """Have the training function return, once, what it returned before the stop."""
-        import tensorflow as tf  # noqa: PLC0415 - Keras trains with it, so it is loaded
-
         train = self._model.train_function
-        self._replaying = True
-        self._logs = {name: tf.constant(value) for name, value in record["logs"].items()}
+        self._replaying, self._logs = True, record["logs"]
 
-        def replay(iterator: Any) -> Any:  # noqa: ARG001 - nothing is drawn
+        def replayed() -> None:
             self._model.train_function = train
             self._model.stop_training = record["stop_training"]
-            return self._logs
 
-        self._model.train_function = replay
+        self._model.train_function = backends.replaying(record["logs"], replayed)

@@ -29,8 +29,7 @@ class PassedFit:
         record = self._finished.record
         source = script.sources.of(call, record["data"])
         self._feed = Feed(call.epoch_iterator, source.data, lambda: None)
-        distributed = call.model._distribute_strategy is not None
-        self._validation = Validation(call.validation, distributed=distributed)
+        self._validation = Validation(call.validation, distributed=call.distributed)
         self._held = Holdings(call, self._feed, self._validation)
         self._initial_epoch = call.model._initial_epoch
         self._keras = wrap(call.callbacks, self)

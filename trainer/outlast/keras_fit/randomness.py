@@ -1,28 +1,34 @@
-"""Random generators that belong to no model: Python's, numpy's, TensorFlow's and Keras' global."""
+"""Random generators that belong to no model: Python's, numpy's, the frameworks', Keras' global."""
 
 from __future__ import annotations
 
 import random
+import sys
 from typing import Any
 
 import numpy as np
+
+from outlast.generators import read_torch, set_torch
+from outlast.keras_fit.copied import slot_of
 
 
 def capture() -> dict[str, Any]:
     """Plain data from which :func:`restore` brings all of them back."""
     return {
         **capture_host(),
-        "tensorflow": _operation_seeds(),
-        "tensorflow_generator": _array(_tensorflow_generator()),
+        "tensorflow": _operation_seeds() if _tensorflow() else None,
+        "tensorflow_generator": _array(_tensorflow_generator()) if _tensorflow() else None,
+        "torch": read_torch(),
         "keras": _array(_keras_generator()),
     }
 
 
 def restore(state: dict[str, Any]) -> None:
     """Bring back what :func:`capture` took."""
-    seeds = getattr(_eager_context(), "_rng", None)  # there once something drew from it
-    if seeds is not None and state["tensorflow"] is not None:
-        seeds.setstate(state["tensorflow"])
+    if state["tensorflow"] is not None:
+        seeds = getattr(_eager_context(), "_rng", None)  # there once something drew from it
+        if seeds is not None:
+            seeds.setstate(state["tensorflow"])
     if state["tensorflow_generator"] is not None:
         import tensorflow as tf  # noqa: PLC0415 - only where it is there already
 
@@ -32,6 +38,7 @@ def restore(state: dict[str, Any]) -> None:
 
         # Made at its first use, drawing from Python's generator: before that one is restored.
         seed_generator.global_seed_generator().state.assign(state["keras"])
+    set_torch(state.get("torch"))
     restore_host(state)
 
 
@@ -49,6 +56,10 @@ def restore_host(state: dict[str, Any]) -> None:
 def seeded() -> bool:
     """Whether TensorFlow's global seed is set (``keras.utils.set_random_seed`` sets it)."""
     return _eager_context()._seed is not None
+
+
+def _tensorflow() -> bool:
+    return "tensorflow" in sys.modules  # Keras on JAX and on PyTorch does without it
 
 
 def _eager_context() -> Any:
@@ -81,4 +92,9 @@ def _keras_generator() -> Any:
 
 
 def _array(variable: Any) -> Any:
+    slot = slot_of(variable)
+    return slot.read_value() if slot is not None else _copied(variable)
+
+
+def _copied(variable: Any) -> Any:
     return None if variable is None else np.array(variable)

@@ -10,7 +10,7 @@ import keras
 
 from outlast import machines
 from outlast.exits import show_plainly
-from outlast.keras_fit import epochs, fit_call, hooks, versions
+from outlast.keras_fit import backends, epochs, fit_call, hooks, versions
 from outlast.keras_fit.epochs import EpochFit
 from outlast.keras_fit.loop import Fit
 from outlast.keras_fit.passed import PassedFit
@@ -42,7 +42,7 @@ class Resume(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no typ
     ) -> None:
         super().__init__()
         show_plainly()
-        versions.check_backend(keras.backend.backend())
+        backends.check(backends.name())
         self._current = functools.partial(Run.current, folder=folder, outputs=outputs, every=every)
         self._run = self._current()
         self._begun = False
@@ -59,6 +59,7 @@ class Resume(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no typ
 
     def begin(self, callbacks: Any) -> None:
         """``callbacks`` is a CallbackList with this one in it, about to prepare them."""
+        backends.check(backends.name())
         call = fit_call.find(self)
         self._run = self._current()  # another one, if that of before stopped
         if not versions.tested(keras.__version__):
@@ -69,7 +70,7 @@ class Resume(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no typ
         self._begun = True
         if hooks.wrapped(call.callbacks):
             return  # by another Resume in the same list
-        script = script_of(self._run, "keras")
+        script = script_of(self._run, backends.checkpoints("keras"))
         if script.begun == 0:
             machines.compare(self._run)
         index = self._number(script)
@@ -90,7 +91,7 @@ class Resume(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no typ
         self._begun = True
         if any(isinstance(each, EpochFit) for each in listed):
             return
-        script = script_of(self._run, "keras epochs")
+        script = script_of(self._run, backends.checkpoints("keras epochs"))
         if script.begun == 0:
             machines.compare(self._run)
             self._run.note("warning", "keras-untested", epochs.told(keras.__version__) + ".")

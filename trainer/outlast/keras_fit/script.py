@@ -76,6 +76,11 @@ class Script:
         """Steps of the calls that are over."""
         return sum(int(each.record["steps"]) for each in self.finished)
 
+    @property
+    def holds_arrays(self) -> bool:
+        """Whether there are variables of calls that are over."""
+        return any(each.arrays for each in self.finished)
+
     def snapshot(
         self,
         record: dict[str, Any] | None,
@@ -83,6 +88,7 @@ class Script:
         *,
         step: int,
         metrics: Mapping[str, float],
+        live: bool = False,
     ) -> Snapshot:
         """All calls that are over, and ``record`` with ``arrays`` of the one under way."""
         everything: dict[str, Any] = {}
@@ -90,7 +96,7 @@ class Script:
             everything.update(each.arrays)
         everything.update(arrays)
         state = {"of": self.of, "fits": [each.record for each in self.finished], "fit": record}
-        return Snapshot(step=step, state=state, arrays=everything, metrics=metrics)
+        return Snapshot(step=step, state=state, arrays=everything, metrics=metrics, live=live)
 
     def begin(self, run: Run) -> int:
         """A call begins: its number, from 0.
@@ -154,12 +160,9 @@ def script_of(run: Run, of: str) -> Script:
         loaded = run.resumed
         if loaded is not None:
             state = loaded.state
-            if not isinstance(state, dict) or state.get("of") != of:
-                back = "go on with the program and the versions that saved it"
-                raise OtherProgramError(
-                    f"checkpoint {loaded.id} was not saved by outlast.Resume with this version of "
-                    f"Keras: {run.environment.instead(back)}"
-                )
+            was = state.get("of") if isinstance(state, dict) else None
+            if was != of:
+                raise _other_program(run, was, of)
             names = list(loaded.arrays)
             for index, record in enumerate(state["fits"]):
                 mine = [name for name in names if name.startswith(prefix_of(index))]
@@ -169,6 +172,25 @@ def script_of(run: Run, of: str) -> Script:
             script.under_way = state["fit"]
         _scripts[run] = script
     return _scripts[run]
+
+
+def _other_program(run: Run, was: Any, of: str) -> OtherProgramError:
+    id_ = run.resumed.id if run.resumed is not None else ""
+    framework = _framework(was)
+    if framework is not None and framework != _framework(of):
+        # The weights would fit; the numbers that Dropout draws, the order of data would not.
+        back = f"go on with KERAS_BACKEND={framework}"
+        text = f"was saved by Keras on {framework}, and this is Keras on {_framework(of)}"
+    else:
+        back = "go on with the program and the versions that saved it"
+        text = "was not saved by outlast.Resume with this version of Keras"
+    return OtherProgramError(f"checkpoint {id_} {text}: {run.environment.instead(back)}")
+
+
+def _framework(of: Any) -> str | None:
+    """What Keras ran on that made checkpoints ``of`` this kind; None: Keras did not make them."""
+    kind, _, framework = of.partition(" on ") if isinstance(of, str) else ("", "", "")
+    return (framework or "tensorflow") if kind in ("keras", "keras epochs") else None
 
 
 def prefix_of(index: int) -> str:

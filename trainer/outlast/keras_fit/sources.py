@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from outlast.keras_fit import data_order, outside, randomness
+from outlast.keras_fit import backends, data_order, outside, randomness, streams
 from outlast.keras_fit.data import Data
 from outlast.keras_fit.data_python import Batches, Generator
 from outlast.keras_fit.data_tensors import Arrays, Distributed, Pipeline, Replayed
@@ -19,6 +19,13 @@ _GENERATOR = Finding(
     "the data come from a Python generator, which can only be read from its start: a resume draws "
     "and drops all batches read before, and is exact only if the generator yields the same again; "
     "write a keras.utils.PyDataset, or Dataset.range(n) with a map that loads element i",
+)
+_FROM_START = Finding(
+    "data-from-start",
+    False,
+    "on JAX and PyTorch, tf.data and Grain are read from their start: a resume draws and drops all "
+    "batches read before, and is exact only if they come in the same order again; write a "
+    "keras.utils.PyDataset, or a torch.utils.data.DataLoader",
 )
 _DRAWN = Finding(
     "data-drawn-again",
@@ -56,7 +63,7 @@ class Sources:
 
     def of(self, call: FitCall, position: dict[str, Any] | None) -> Source:
         """The data of ``call``; ``position`` is what the checkpoint says of them, if it does."""
-        source = _source_of(call, position)
+        source = _source_of(call, position) if backends.on_tensorflow() else _source_read(call)
         if any(each is other for each in source.endless for other in self._endless):
             source = replace(source, findings=[*source.findings, _SHARED])
         self._endless.extend(source.endless)
@@ -85,6 +92,25 @@ def _source_of(call: FitCall, position: dict[str, Any] | None) -> Source:
             return pipeline(dataset, drains=iterator.steps_per_epoch is None)
         case _:
             return Source(Generator(dataset), [_GENERATOR])
+
+
+def _source_read(call: FitCall) -> Source:
+    """The data on JAX and PyTorch, where Python reads them."""
+    iterator = call.epoch_iterator
+    adapter = iterator.data_adapter
+    match type(adapter).__name__:
+        case "ArrayDataAdapter":
+            return Source(streams.Stream(iterator), [])
+        case "TorchDataLoaderAdapter":
+            found = list(streams.findings(adapter._dataloader))
+            return Source(streams.Loader(iterator), found)
+        case "PyDatasetAdapter":
+            streams.forget_read(adapter)
+            data = Batches(adapter, streams.Remade(iterator))
+            return Source(data, list(_drawing(adapter.py_dataset)))
+        case kind:
+            told = _GENERATOR if kind == "GeneratorDataAdapter" else _FROM_START
+            return Source(Generator(streams.Remade(iterator)), [told])
 
 
 def pipeline(dataset: Any, *, drains: bool) -> Source:

@@ -4,19 +4,8 @@ from __future__ import annotations
 
 import re
 
-from outlast.refused import OtherBackendError
-
 FIRST, BEFORE = (3, 15), (3, 16)
 """From the first to before the other: each was run through all scenarios of the tests."""
-
-
-def check_backend(backend: str) -> None:
-    """Raise OtherBackendError if Keras does not run on TensorFlow."""
-    if backend != "tensorflow":
-        raise OtherBackendError(
-            f"outlast.Resume works with Keras on TensorFlow, and this is Keras on {backend}: set "
-            "KERAS_BACKEND=tensorflow, or use outlast.Session in a training loop of your own"
-        )
 
 
 def tested(version: str) -> bool:
