@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 from outlast.checkpoint import DamagedError, checkpoints_in
@@ -17,7 +18,9 @@ WRITER_CALLS = (
     "", "write", "pwrite64", "pwrite64", "flock", "fsync", "ftruncate", "rename", "openat",
     "unlink", "mkdir",
 )  # fmt: skip
-DAEMON_CALLS = ("", "", "write", "flock", "fsync", "linkat", "unlinkat", "openat", "mkdirat")
+DAEMON_CALLS = (
+    "", "", "write", "flock", "fsync", "linkat", "unlinkat", "openat", "mkdirat", "delete"
+)  # fmt: skip
 POINT_SECONDS = 4.0
 """A point not reached in this time, some hundred saves, is given up."""
 LAST_STEPS = 6
@@ -33,18 +36,23 @@ class Chain:
         self._chance = random.Random(seed)
         self._said_durable: list[CheckpointId] = []
         self._restored = 0
+        self._parent: CheckpointId | None = None
         self._where = "the start"
 
     def run(self) -> Tally:
         """All of its points, and its end."""
         try:
-            if self._chance.random() < 0.2:
+            if self._is_alone():
                 self._alone()
             else:
                 self._managed()
         except ChildEndedError as error:
             self._fault("wrong", str(error))
         return self.tally
+
+    def _is_alone(self) -> bool:
+        """Whether there is no daemon."""
+        return self._chance.random() < 0.2
 
     # Without a daemon ---------------------------------------------------------------------------
 
@@ -88,9 +96,7 @@ class Chain:
     def _managed(self) -> None:
         attempt = 1
         while True:
-            machine = Machine(self._root, attempt, self._chance.randrange(1 << 30))
-            if self._chance.random() < 0.3:
-                machine.failing = self._chance.randrange(1 << 30)
+            machine = self._machine(attempt)
             try:
                 if self.tally.points + self.tally.missed >= self._points:
                     self._finish(machine)
@@ -98,25 +104,53 @@ class Chain:
                 self._attempt(machine)
             finally:
                 machine.kill("writer", "daemon")
-            self._check_all(self._root / "store" / layout.job_root(JOB))
+            self._check_store()
             attempt += 1
+
+    def _machine(self, attempt: int) -> Machine:
+        """The next one."""
+        machine = Machine(self._root, attempt, self._chance.randrange(1 << 30))
+        if self._chance.random() < 0.3:
+            machine.failing = self._chance.randrange(1 << 30)
+        return machine
+
+    def _check_store(self) -> list[CheckpointId]:
+        """All that is there, newest first."""
+        return self._check_all(self._root / "store" / layout.job_root(JOB))
 
     def _attempt(self, machine: Machine) -> None:
         """Until the program is dead: a daemon that is killed comes again beside it."""
         self._begin(machine)
+        noticed = False
         while self.tally.points + self.tally.missed < self._points:
             point = self._managed_point()
             child = machine.children[point.role]
             child.calls.clear()
             children = dict(machine.children)
-            call = machine.run(lambda: False, point=point, seconds=POINT_SECONDS)
+            if not noticed and self._chance.random() < 0.15:
+                noticed = True
+                machine.notice()
+            if noticed:  # not much more is done
+                point = replace(point, count=min(point.count, self._chance.randint(1, 40)), hold=0)
+            seconds = 1.0 if noticed else POINT_SECONDS
+            call = machine.run(lambda: False, point=point, seconds=seconds)
+            stopped = children["writer"].last("stopped")
             for each in children.values():
                 self._listen(each.said)
-            self._count(point, call)
+            if call is False and noticed and stopped is not None:
+                self._where = "a notice"
+                self._flush(machine)
+                if CheckpointId(machine.attempt, stopped) not in self._said_durable:
+                    self._fault("lost", f"step {stopped}, the last under a notice, is not durable")
+                self.tally.count("notice, and nobody killed")
+                return
+            self._count(point, call, kind=f"notice: {'+'.join(point.victims)}" if noticed else "")
             if call is False:
                 return
             if point.victims == ("daemon",):
                 machine.start_daemon(adopts=True)
+                if noticed:
+                    machine.children["daemon"].send("rush")
                 if self._chance.random() < 0.3:
                     return  # and the machine goes as well
                 continue
@@ -149,7 +183,7 @@ class Chain:
     def _judge_restored(self, machine: Machine, said: list[dict[str, object]]) -> None:
         told = next(each for each in said if "restored" in each)
         id_ = None if told["restored"] is None else CheckpointId.parse(str(told["restored"]))
-        self._restored = 0 if id_ is None else id_.step
+        self._parent, self._restored = id_, 0 if id_ is None else id_.step
         if told["damaged"]:
             self._fault("torn", f"passed over in the store: {told['damaged']}")
         newest = max(self._said_durable, default=None)
@@ -188,10 +222,9 @@ class Chain:
             self._fault("lost", f"it did not finish: {writer.said[-3:]}")
         machine.kill("writer")
         self._flush(machine)
-        store = self._root / "store" / layout.job_root(JOB)
-        if checkpoints_in(store)[0] != CheckpointId(machine.attempt, begun + LAST_STEPS):
-            self._fault("lost", f"the newest in the store is {checkpoints_in(store)[0]}")
-        self._check_all(store)
+        ids = self._check_store()
+        if ids[:1] != [CheckpointId(machine.attempt, begun + LAST_STEPS)]:
+            self._fault("lost", f"the newest in the store is {ids[:1]}")
 
     def _listen(self, said: list[dict[str, object]]) -> None:
         self._said_durable += durable_in(said)
@@ -265,8 +298,8 @@ MOST = {
         "rename": 60, "openat": 60, "unlink": 20, "mkdir": 5,
     },
     "daemon": {
-        "": 400, "write": 40, "flock": 30, "fsync": 120, "linkat": 40, "unlinkat": 80, "openat": 40,
-        "mkdirat": 150,
+        "": 400, "write": 40, "flock": 30, "fsync": 120, "linkat": 40, "unlinkat": 80, "delete": 20,
+        "openat": 40, "mkdirat": 150,
     },
 }  # fmt: skip
 """Up to which occurrence of a call, which is a few saves."""

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from outlast.durable import replace_file
 from outlast.manifest import CheckpointId, Manifest, dump_manifest, parse_manifest
 from outlast.outputs import restore_outputs
-from outlast_agent import surely
+from outlast_agent import layout, surely
 from outlast_agent.board import Board
 from outlast_agent.journal import open_journal
+from outlast_agent.stores import patience, retrying
 from outlast_agent.stores.base import Store
-from outlast_agent.stores.file import FileStore
+from outlast_agent.stores.open import open_store
 from outlast_agent.sync import carriers, upload
 from outlast_agent.sync.cadence import Cadence
 from outlast_agent.sync.collect import Rule
@@ -38,18 +39,21 @@ def serve(machine: Machine, channel: socket.socket, *, adopts: bool) -> None:
     upload.SWEEP_SECONDS = 0.0  # after every upload: minutes of training are not waited for
     upload.LOOK_SECONDS = 0.005  # for the watch on the folder
     carriers.COUNT = random.Random(os.getpid()).choice((1, 4))  # with one, much waits to be read
-    store: Store = FileStore(machine.store)
+    os.environ.update(machine.environ)
+    store: Store = open_store(machine.url)
     if machine.failing is not None:
         store = Failing(store, random.Random(machine.failing + os.getpid()))
-        surely.FIRST_DELAY, surely.LAST_DELAY = 0.005, 0.02  # so that it is tried again at once
+    if machine.failing is not None or machine.faulty:
+        _hurry()
     stop = threading.Event()
+    patient = surely.Surely(Board(), open_journal(), "restore", stop)
+    patient.create(store, layout.claim(JOB, machine.attempt), b"{}")
     parent: Manifest | None = None
     if adopts:
         if machine.parent.exists():
             name, _, data = machine.parent.read_bytes().partition(b"\n")
             parent = parse_manifest(data, name=name.decode())
     else:
-        patient = surely.Surely(Board(), open_journal(), "restore", stop)
         downloader = Downloader(store, JOB, machine.downloads, patient)
         found = downloader.newest(below=machine.attempt, set_aside=())
         parent = found.manifest
@@ -78,6 +82,13 @@ def serve(machine: Machine, channel: socket.socket, *, adopts: bool) -> None:
                 uploader.flush(time.monotonic() + 20, lambda: say(flushed=True))
             case b"rush":
                 uploader.rush(time.monotonic() + 30)
+
+
+def _hurry() -> None:
+    """Tries again at once, and finds within a second that nothing answers."""
+    surely.FIRST_DELAY, surely.LAST_DELAY = 0.005, 0.02
+    retrying.FIRST_PAUSE, retrying.LONGEST_PAUSE = 0.002, 0.02
+    patience.LEAST_SECONDS, patience.FIRST_RATE = 1.0, float(1 << 28)
 
 
 def durable_in(said: list[dict[str, Any]]) -> list[CheckpointId]:

@@ -17,7 +17,7 @@ import platform
 import socket
 import stat
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 CALLS = {
@@ -51,6 +51,15 @@ class Call:
     thread: int
     name: str
     arguments: tuple[int, ...]
+
+    def deletes(self) -> bool:
+        """Whether an object or a manifest goes: of all files of a store, these have a hyphen."""
+        if self.name != "unlinkat":
+            return False
+        with contextlib.suppress(OSError), Path(f"/proc/{self.thread}/mem").open("rb", 0) as memory:
+            memory.seek(self.arguments[1])
+            return b"-" in memory.read(48).partition(b"\0")[0]
+        return False
 
     def target(self) -> str:
         """The file that an open descriptor is of; else ''."""
@@ -116,7 +125,8 @@ class Gate:
                 return None
             raise
         id_, thread, _, number, _, _ = struct.unpack_from("QIIiIQ", data)
-        return Call(id_, thread, CALLS.get(number, str(number)), struct.unpack_from("6Q", data, 32))
+        call = Call(id_, thread, CALLS.get(number, str(number)), struct.unpack_from("6Q", data, 32))
+        return replace(call, name="delete") if call.deletes() else call
 
     def allow(self, call: Call) -> None:
         """Let it be done."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from outlast.notice import Notice, write_notice
 from torture import daemon, program
 from torture.children import Child, fork, saying
 from torture.gate import Call, tear
@@ -37,6 +38,8 @@ class Point:
     """The other process is stopped from so many calls of ``role`` before, whatever they are."""
     hold_at: str = ""
     """And that at a call of this name; "": at any."""
+    stops: bool = False
+    """It is not killed but stopped (SIGSTOP), before that call."""
 
     def __str__(self) -> str:
         what = self.call or "any call"
@@ -50,7 +53,13 @@ class Machine:
 
     def __init__(self, root: Path, attempt: int, seed: int) -> None:
         self.root, self.attempt = root, attempt
-        self.store = root / "store"
+        self.url = f"file://{root}/store"
+        self.environ: dict[str, str] = {}
+        """Where the daemon finds a server, and what opens it."""
+        self.environ_read: dict[str, str] = {}
+        """The same for who only looks what is there."""
+        self.faulty = False
+        """Whether the store fails: the daemon's own limits and pauses are short then."""
         self.home = root / f"machine-{attempt:06d}"
         self.scratch, self.outputs = self.home / "scratch", self.home / "outputs"
         self.control, self.downloads = self.home / "control", self.home / "downloads"
@@ -87,6 +96,12 @@ class Machine:
 
         return self.start("writer", main)
 
+    def notice(self, seconds: float = 30.0) -> None:
+        """This machine goes in so many seconds: its processes are told, as the daemon does it."""
+        deadline = time.monotonic() + seconds
+        self.children["daemon"].send("rush")
+        write_notice(self.control, Notice("torture", "preempt", seconds, deadline, ""))
+
     def start_alone(self, total: int = program.FOREVER) -> Child:
         """The training program without any daemon, in a folder that stays."""
         seed = self._chance.randrange(FAR)
@@ -100,6 +115,13 @@ class Machine:
         """Fork a process of this machine."""
         child = self.children[role] = fork(role, self.log, main)
         return child
+
+    def beside(self, old: Machine) -> None:
+        """Let the processes of ``old`` go on, as ``old writer`` and ``old daemon`` here."""
+        for child in list(old.children.values()):
+            child.role = f"old {child.role}"
+            self.children[child.role] = child
+        old.children = {}
 
     def kill(self, *roles: str) -> None:
         """SIGKILL, at once to all of them."""
@@ -162,6 +184,9 @@ class Machine:
                 mine = child.role == point.role
                 count = self._count(point)
                 if mine and point.call in ("", call.name) and count >= point.count:
+                    if point.stops:
+                        os.kill(child.pid, signal.SIGSTOP)
+                        return call
                     if point.torn:
                         tear(call)
                     self.kill(*point.victims)

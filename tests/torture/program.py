@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+import outlast
 from outlast.checkpoint import Loaded, load
+from outlast.exits import Stopped
 from outlast.manifest import CheckpointId
 
 SLOW = 7
@@ -20,11 +22,11 @@ _KEPT = 64
 """Steps that the log of the outputs holds: a file that grows, and begins anew."""
 
 
-def arrays(step: int) -> dict[str, np.ndarray]:
-    """What ``step`` saves: of several objects, some of them of a length of its own."""
+def arrays(step: int, attempt: int) -> dict[str, np.ndarray]:
+    """What ``step`` of ``attempt`` saves: of several objects, some of a length of their own."""
     slow = step // SLOW
     return {
-        "fast": _pattern(1, step, 40_000),
+        "fast": _pattern(1, step * 100 + attempt, 40_000),
         "ragged": _pattern(2, step, 5_000 + step * 7919 % 45_000),
         "slow": _pattern(3, slow, 20_000),
         "frozen": _pattern(4, 0, 30_000),
@@ -53,7 +55,6 @@ def train(
 
     Says from which step it goes on, and each save that it knows to be whole.
     """
-    import outlast
     from outlast.run import Run
 
     _small_pieces()
@@ -63,16 +64,17 @@ def train(
         folder=None if folder is None else folder / "scratch", outputs=place, every=0
     )
     begun = session.steps_done
-    wrong = differs(session.arrays, begun) if session.restored else None
+    run = Run.current()
+    attempt, resumed = run._saving.attempt, run.resumed
+    wrong = None if resumed is None else differs(session.arrays, resumed.id)
     say(begun=begun, wrong=wrong)
     if not session.restored:  # what was written for no checkpoint: a program begins such files anew
         for path in place.rglob("*.*"):
             path.unlink()
-    run = Run.current()
     told = begun
     held: dict[str, np.ndarray] = {}
-    for done in session.steps(total):
-        for name, value in arrays(done + 1).items():
+    for done in _until_stopped(session, total, say):
+        for name, value in arrays(done + 1, attempt).items():
             # In place where that is possible: what was saved must not change with it.
             if name in held and held[name].shape == value.shape:
                 held[name][...] = value
@@ -89,6 +91,15 @@ def train(
             say(whole=told)
     run.end(True)
     say(finished=session.steps_done)
+
+
+def _until_stopped(session: outlast.Session, total: int, say: Callable[..., None]) -> Iterator[int]:
+    """The steps; a notice ends them with a save, which is said."""
+    try:
+        yield from session.steps(total)
+    except Stopped:
+        say(stopped=session.steps_done)
+        time.sleep(60.0)  # whoever gave the notice kills it
 
 
 def _put(path: Path, data: bytes, *, grows: bool) -> None:
@@ -117,15 +128,15 @@ def _small_pieces() -> None:
         function.__kwdefaults__[name] = value
 
 
-def differs(found: object, step: int) -> str | None:
-    """What is not as ``step`` saved it; None: all is."""
-    expected = arrays(step)
+def differs(found: object, id_: CheckpointId) -> str | None:
+    """What is not as it was saved; None: all is."""
+    expected = arrays(id_.step, id_.attempt)
     given = dict(found)  # type: ignore[call-overload]
     if given.keys() != expected.keys():
-        return f"of step {step} the arrays are {sorted(given)}"
+        return f"of {id_} the arrays are {sorted(given)}"
     for name, value in expected.items():
         if given[name].dtype != value.dtype or not np.array_equal(given[name], value):
-            return f"of step {step} the array {name} is another"
+            return f"of {id_} the array {name} is another"
     return None
 
 
@@ -135,7 +146,7 @@ def check(root: Path, id_: CheckpointId) -> str | None:
     Raises what :func:`outlast.checkpoint.load` does for one that is not whole.
     """
     loaded = load(root, id_)
-    wrong = differs(loaded.arrays, id_.step) or _state(loaded)
+    wrong = differs(loaded.arrays, id_) or _state(loaded)
     for file in loaded.manifest.outputs:
         data = bytes(loaded.all_arrays.objects.read(file.pieces))
         if outputs(id_.step).get(file.path) != data:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 
 import pytest
@@ -56,3 +57,26 @@ def test_a_process_that_ends_by_itself_is_told(machine):
     machine.start("writer", writes(machine.home / "f", 3))
     with pytest.raises(ChildEndedError, match="ended by itself with 0"):
         machine.run(lambda: False, point=Point("writer", "pwrite64", 4, ("writer",), False))
+
+
+def deletes(store, count):
+    def main(channel):
+        folder = os.open(store, os.O_DIRECTORY)
+        for number in range(count):
+            for name in (f"temporary{number}", f"object-{number}"):
+                os.close(os.open(name, os.O_CREAT | os.O_WRONLY, dir_fd=folder))
+                os.unlink(name, dir_fd=folder)
+        channel.recv(1)
+
+    return main
+
+
+def test_stopped_before_a_delete_and_continued(machine):
+    child = machine.start("writer", deletes(machine.home, 5))
+    point = Point("writer", "delete", 3, (), False, stops=True)
+    assert machine.run(lambda: False, point=point).name == "delete"
+    machine.run(lambda: False, seconds=0.1)
+    assert (machine.home / "object-2").exists()  # nothing goes on
+    os.kill(child.pid, signal.SIGCONT)
+    machine.run(lambda: child.calls["delete"] >= 6, seconds=5)  # one of them asked for twice
+    assert not list(machine.home.glob("object-*"))
