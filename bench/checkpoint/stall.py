@@ -17,40 +17,47 @@ FIRST = 8
 
 
 def measure(size: str, folder: Path, *, saves: int = 20) -> dict[str, Any]:
+    """``stall_ms`` and the others of :func:`around_saves` for the state of ``size``."""
+    made, steps = models.model(size), FIRST + saves * BETWEEN
+    return around_saves(made, models.batches(size, steps), folder, epochs=1, steps=steps)
+
+
+def around_saves(made: Any, data: Any, folder: Path, *, epochs: int, steps: int) -> dict[str, Any]:
     """``stall_ms``: the longest of all saves, the first of the process among them.
 
     ``control_ms`` is the same figure for as many places without a save: what the machine's own
-    unrest makes of it.
+    unrest makes of it. ``data`` have ``steps`` batches for each epoch; where one ends, and a
+    buffer is filled anew, nothing is saved.
     """
     import keras
 
     import outlast
     from outlast.run import Run
 
-    steps: list[float] = []
+    began: list[float] = []
     saved: list[int] = []
 
     class Watch(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types
         def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-            steps.append(time.perf_counter())
+            began.append(time.perf_counter())
 
     def due(run: Run) -> bool:
-        now = len(steps)
+        now = len(began)
         if now < FIRST or (now - FIRST) % BETWEEN or not run._saving.idle:
+            return False
+        if epochs > 1 and not FIRST <= now % steps < steps - FIRST:
             return False
         saved.append(now - 1)
         return True
 
-    made = models.model(size)
     original, Run.due = Run.due, due  # type: ignore[method-assign,assignment]
     try:
-        data = models.batches(size, FIRST + saves * BETWEEN)
         callbacks = [Watch(), outlast.Resume(folder=folder / "ours")]
-        made.fit(data, verbose=0, callbacks=callbacks)
+        made.fit(data, epochs=epochs, verbose=0, callbacks=callbacks)
         Run.current().flush(600)
     finally:
         Run.due = original  # type: ignore[method-assign]
-    took = [after - before for before, after in itertools.pairwise(steps)]
+    took = [after - before for before, after in itertools.pairwise(began)]
     near = {index for place in saved for index in range(place, place + 6)}
     median = statistics.median(
         each for index, each in enumerate(took) if index >= FIRST and index not in near

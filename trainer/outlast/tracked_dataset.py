@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from outlast.control import say
 from outlast.keras_fit.data import NotHere
 from outlast.keras_fit.data_order import shuffles_of
 from outlast.keras_fit.data_tensors import Pipeline
-from outlast.keras_fit.inspect_data import inspect
+from outlast.keras_fit.inspect_data import DRAWN_OTHERWISE, inspect
+from outlast.keras_fit.replay import Replay
 from outlast.tracked import Tracked
 
 # What the pipeline's order depends on is found again, so these need not be told.
 _SOLVED = frozenset({"shuffle-chain", "shuffle-repeat"})
-_TOO_LARGE = frozenset({"shuffle-large", "cache-large"})
 
 
 class ResumableDataset:
@@ -39,6 +40,7 @@ class ResumableDataset:
             # As many passes as in the process before: each draws a new order.
             self._data.repeat(made=self.passes, drawn=self.passes)
             self._iterator = self._data.find(self.taken, resume)
+            self._data.replay.drop(self._iterator, self._data.behind)
         for element in self._iterator:
             self.taken += 1
             yield element
@@ -80,8 +82,11 @@ class TrackedDataset(Tracked):
         when = {shuffle.when for shuffle in shuffles_of(dataset)}
         seeded = "shuffle-unseeded" not in codes
         draws = bool({"late", "cached"} & when) or "generator" in codes
-        draws = draws or (seeded and bool(codes & _TOO_LARGE))
-        self.iterable = ResumableDataset(Pipeline(dataset, draws=draws, can_draw=seeded))
+        data = Pipeline(dataset, draws=draws, can_draw=seeded)
+        data.replay = Replay(say)
+        if data.draws_otherwise:
+            findings.append(DRAWN_OTHERWISE)
+        self.iterable = ResumableDataset(data)
         self.warnings = [
             (finding.code, f"{name}: {finding.text}.")
             for finding in findings

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from outlast.keras_fit import data_order
-from outlast.keras_fit.data import NotHere, drop
+from outlast.keras_fit import data_order, sources
+from outlast.keras_fit.data import NotHere
 from outlast.keras_fit.data_tensors import Pipeline
+from outlast.keras_fit.held_data import held_by
+from outlast.keras_fit.replay import Held
 
 EPOCHS = 3
 ROWS = 24
@@ -64,6 +66,12 @@ def plain(element):
     return [np.asarray(part).tolist() for part in parts]
 
 
+def found_in(source, taken, state):
+    iterator = source.find(taken, state)
+    assert source.replay.drop(iterator, source.behind) == 0
+    return iterator
+
+
 def rest(pipeline):
     return [plain(element) for element in pipeline]
 
@@ -89,7 +97,7 @@ def test_every_position_is_found_again(tf, make) -> None:
             continue  # in the middle one is like the other
         resumed = made(tf, make)
         resumed.repeat(made=2 * epoch, drawn=epoch)
-        found = [rest(resumed.find(taken, state))]
+        found = [rest(found_in(resumed, taken, state))]
         for _ in range(epoch + 1, EPOCHS):
             resumed.make()
             found.append(rest(resumed.make()))
@@ -115,8 +123,30 @@ def test_an_endless_repeat_is_found_where_its_shuffle_is(tf, batch_first) -> Non
     # Between two passes, of four batches, there is none for a batch, seldom for two.
     assert len(states) > len(seen) // 2
     for taken, state in list(states.items())[::3]:
-        found = make().find(taken, state)
+        found = found_in(make(), taken, state)
         assert [plain(next(found)) for _ in range(29 - taken)] == seen[taken:], taken
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_of_an_endless_repeat_whole_passes_are_not_read_again(tf, batch_first) -> None:
+    def make():
+        tf.random.set_seed(3)
+        data = tf.data.Dataset.range(ROWS).shuffle(5, seed=2).cache().shuffle(30).shuffle(4)
+        data = data.map(lambda x: x + 1, num_parallel_calls=2)
+        data = data.batch(7).repeat() if batch_first else data.repeat().batch(7).prefetch(1)
+        return Pipeline(data, draws=False)
+
+    source = make()
+    iterator = source.make()
+    seen = [plain(next(iterator)) for _ in range(60)]
+    for taken in (1, 4, 23, 24, 25, 50):
+        position = source.position(iterator, taken)
+        assert position["state"] is None
+        resumed = make()
+        found = resumed.find(taken, position)
+        assert resumed.behind == taken % (4 if batch_first else 24)  # 7 passes, 24 batches
+        resumed.replay.drop(found, resumed.behind)
+        assert [plain(next(found)) for _ in range(60 - taken)] == seen[taken:], taken
 
 
 def test_which_shuffle_begins_when(tf) -> None:
@@ -127,13 +157,77 @@ def test_which_shuffle_begins_when(tf) -> None:
     assert kinds == ["made", "cached", "cached"]
 
 
-def test_a_large_state_is_not_saved(tf, monkeypatch) -> None:
-    from outlast.keras_fit import data_tensors
+def cached_then_shuffled(tf, rows):
+    return rows.cache().shuffle(10).batch(5)
 
-    monkeypatch.setattr(data_tensors, "LARGE_BYTES", 100)  # a real one takes seconds to make
-    source = made(tf, single)
-    iterator = drop(source.make(), 2)
-    assert source.position(iterator, 2) == {"state": None}
-    expected = rest(iterator)
-    resumed = made(tf, single)
-    assert rest(resumed.find(2, {"state": None})) == expected
+
+def buffered(tf, rows):
+    return rows.shuffle(4000).batch(5)
+
+
+@pytest.mark.parametrize("make", [cached_then_shuffled, buffered], ids=lambda f: f.__name__)
+def test_what_is_held_in_memory_is_read_again(tf, make, monkeypatch) -> None:
+    def asked(iterator):
+        raise AssertionError("training would wait for the state of the iterator")
+
+    monkeypatch.setattr(data_order, "serialize", asked)
+    source = made(tf, make)
+    rest(source.make())
+    iterator = source.make()
+    for _ in range(2):
+        next(iterator)
+    position = source.position(iterator, 2)
+    assert position["state"] is None
+    expected = [rest(iterator), rest(source.make())]
+    resumed = made(tf, make)
+    resumed.repeat(made=1, drawn=1)
+    assert [rest(found_in(resumed, 2, position)), rest(resumed.make())] == expected
+    assert resumed.seeded_as(position)
+    tf.random.set_seed(4)
+    other = make(tf, tf.data.Dataset.range(ROWS))
+    assert not Pipeline(other, draws=False).seeded_as(position)
+
+
+def test_a_state_that_turns_out_large_is_not_saved_again(tf) -> None:
+    def image(number):
+        side = 2000 + tf.cast(number, tf.int32)  # not known beforehand
+        return tf.random.stateless_uniform([side, 1000], (1, 2))
+
+    data = tf.data.Dataset.range(5).map(image)
+    source = Pipeline(data.prefetch(2), draws=False)
+    iterator = source.make()
+    next(iterator)
+    first = source.position(iterator, 1)["state"]
+    assert len(first) > 4 << 20
+    assert source.position(iterator, 1)["state"] is None
+    rest(iterator)
+
+
+def test_what_a_state_would_hold_shows_in_the_pipeline(tf) -> None:
+    rows = tf.data.Dataset.range(5000).map(lambda i: tf.zeros([1024]) + tf.cast(i, tf.float32))
+    assert held_by(rows.batch(10)) == Held()
+    assert held_by(rows.shuffle(700).batch(10)) == Held(700, 700 * 4096)
+    assert held_by(rows.shuffle(9000)) == Held(9000, 5000 * 4096)
+    assert held_by(rows.batch(10).prefetch(2)) == Held(0, 2 * 10 * 4096)
+    assert held_by(rows.map(lambda x: x + 1, num_parallel_calls=3)) == Held(0, 3 * 4096)
+    assert held_by(rows.cache().take(3)) == Held(cache=True)
+    assert held_by(rows.cache("/tmp/file")) == Held()
+    inner = tf.data.Dataset.range(9).interleave(
+        lambda i: tf.data.Dataset.range(i).shuffle(50), cycle_length=3
+    )
+    assert held_by(inner) == Held(150)
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_a_cache_below_an_unseeded_shuffle_is_told(tf, seed) -> None:
+    tf.random.set_seed(None)
+    rows = tf.data.Dataset.range(ROWS)
+    for data, expected in (
+        (rows.cache().shuffle(9, seed=seed), {"data-drawn-otherwise", "shuffle-unseeded"}),
+        (rows.shuffle(4000, seed=seed), {"shuffle-unseeded"}),
+    ):
+        codes = {finding.code for finding in sources.pipeline(data, drains=True).findings}
+        assert codes == (set() if seed else expected)
+    before = {"state": None, "seeds": [(3, 4)]}
+    found = sources.pipeline(rows.shuffle(9, seed=5), drains=True, before=before).findings
+    assert [finding.code for finding in found] == ["shuffle-other-seeds"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 from abc import ABC, abstractmethod
 from typing import Any
+
+from outlast.keras_fit.replay import Replay, silent
 
 
 class NotHere(Exception):  # noqa: N818 - not an error: the position can be taken a batch later
@@ -13,6 +14,11 @@ class NotHere(Exception):  # noqa: N818 - not an error: the position can be take
 
 class Data(ABC):
     """Training data of one ``fit``: iterators are made from them, and found again."""
+
+    replay = Replay(silent)
+    """Reads what has to be read again."""
+    behind = 0
+    """Batches that the iterator found last has yet to read and drop."""
 
     @property
     @abstractmethod
@@ -36,7 +42,7 @@ class Data(ABC):
     def position(self, iterator: Any, taken: int) -> dict[str, Any]:
         """Plain data: where ``iterator`` is after ``taken`` batches (None: there is none in use).
 
-        Raises :class:`NotHere`.
+        Raises :class:`NotHere`. Training waits meanwhile.
         """
 
     @abstractmethod
@@ -48,14 +54,7 @@ class Data(ABC):
 
     @abstractmethod
     def find(self, taken: int, position: dict[str, Any]) -> Any:
-        """A new iterator, at ``position`` after ``taken`` batches."""
+        """A new iterator, at ``position`` after ``taken`` batches, or :attr:`behind` it."""
 
     def settle(self, position: dict[str, Any]) -> None:  # noqa: B027
         """Bring back what else ``position`` holds, where no iterator is in use."""
-
-
-def drop(iterator: Any, count: int | None) -> Any:
-    """``iterator`` after drawing and dropping ``count`` batches; None: all there are."""
-    for _ in itertools.islice(iterator, count):
-        pass
-    return iterator

@@ -10,10 +10,21 @@ many are made directly.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+_ONE_BY_ONE = frozenset(
+    {
+        "_BatchDataset",
+        "_MapDataset",
+        "_OptionsDataset",
+        "_ParallelBatchDataset",
+        "_ParallelMapDataset",
+        "_PrefetchDataset",
+    }
+)
 When = Literal["made", "drawn", "late", "repeated", "cached"]
 """When an iterator over the whole pipeline gets one over this shuffle: when it is ``made``, when
 it is first ``drawn`` from, at some ``late`` time (the second part of a concatenation), several
@@ -33,6 +44,14 @@ def shuffles_of(dataset: Any) -> list[Shuffle]:
     return list(_walk(dataset, "made"))
 
 
+def seeds_of(dataset: Any) -> list[tuple[int, int]]:
+    """The process's seed and its own, as TensorFlow put them together, of each shuffle."""
+    own = []
+    if type(dataset).__name__ == "_ShuffleDataset":
+        own = [(int(dataset._seed), int(dataset._seed2))]
+    return sum(map(seeds_of, dataset._inputs()), own)
+
+
 def repeat(dataset: Any, *, made: int, drawn: int, shuffles: list[Shuffle]) -> None:
     """Bring the counters to where they are after ``made`` iterators, ``drawn`` of them read."""
     for _ in range(made):
@@ -40,6 +59,37 @@ def repeat(dataset: Any, *, made: int, drawn: int, shuffles: list[Shuffle]) -> N
     for shuffle in shuffles:
         if shuffle.when in ("drawn", "late"):
             for _ in range(drawn):
+                iter(shuffle.dataset)
+
+
+@dataclass(frozen=True)
+class Period:
+    """How an endless ``repeat`` goes by: after so many passes a batch begins with a pass."""
+
+    batches: int
+    passes: int
+
+
+def period_of(dataset: Any) -> Period | None:
+    """Of an endless ``repeat`` that only maps, batches and buffers come after; None: not so."""
+    size = 1
+    while type(dataset).__name__ in _ONE_BY_ONE:
+        size *= int(getattr(dataset, "_batch_size", 1))
+        (dataset,) = dataset._inputs()
+    if type(dataset).__name__ != "_RepeatDataset" or int(dataset._count) >= 0:
+        return None
+    count = int(dataset._inputs()[0].cardinality())
+    if count < 1:
+        return None
+    passes = size // math.gcd(size, count)
+    return Period(passes * count // size, passes)
+
+
+def pass_over(passes: int, shuffles: list[Shuffle]) -> None:
+    """Bring the counters to where they are after ``passes`` of an endless ``repeat``."""
+    for shuffle in shuffles:
+        if shuffle.when == "repeated":
+            for _ in range(passes):
                 iter(shuffle.dataset)
 
 

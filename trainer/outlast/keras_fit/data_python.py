@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from outlast.keras_fit import attributes, randomness
-from outlast.keras_fit.data import Data, drop
+from outlast.keras_fit.data import Data
 from outlast.keras_fit.data_tensors import Replayed
 
 
@@ -20,7 +20,7 @@ class Generator(Replayed):
     def repeat(self, *, made: int, drawn: int, last: int | None = None) -> None:  # noqa: ARG002 - only reading counts
         """As in :class:`Data`."""
         for index in range(drawn):
-            drop(iter(self._dataset), last if index == drawn - 1 else None)
+            self.replay.drop(iter(self._dataset), last if index == drawn - 1 else None)
 
 
 def own_generators(thing: Any) -> dict[str, Any]:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import secrets
+import time
 from collections.abc import Iterator
 from typing import Any
 
 from outlast.keras_fit import data_cache, data_order
-from outlast.keras_fit.data import Data, NotHere, drop
+from outlast.keras_fit.data import Data, NotHere
+from outlast.keras_fit.held_data import held_by
+from outlast.keras_fit.replay import QUICK, keeps_state
 
-LARGE_BYTES = 64 << 20
-"""A larger state of an iterator is not saved: its batches are drawn again instead."""
+_LARGE_BYTES = 4 << 20
+_SLOW = 4 * QUICK
+"""Bytes of a state, and seconds for it, from which on it is not what the pipeline made expect."""
 
 
 class Pipeline(Data):
@@ -20,48 +25,76 @@ class Pipeline(Data):
     def __init__(self, dataset: Any, *, draws: bool, can_draw: bool = True) -> None:
         """``draws``: batches are drawn again, since the iterator's state does not find back.
 
-        ``can_draw``: drawing again gives the same batches, so a large state need not be saved.
+        ``can_draw``: drawing again gives the same batches.
         """
         self._dataset = dataset
         self._draws = draws
         self._can_draw = can_draw
         self._shuffles = data_order.shuffles_of(dataset)
+        self._seeds = data_order.seeds_of(dataset)
         self._cache_files = data_cache.cache_files(dataset)
+        self._held = held_by(dataset)
+        self._took: list[float] = []
+        """Seconds for the states that were saved so far."""
 
     @property
     def dataset(self) -> Any:
         """As in :class:`Data`."""
         return self._dataset
 
+    def seeded_as(self, position: dict[str, Any]) -> bool:
+        """Whether the shuffles had the same seeds in the process that ``position`` is from."""
+        return bool(position.get("seeds", self._seeds) == self._seeds)
+
+    @property
+    def draws_otherwise(self) -> bool:
+        """Whether what is drawn again is not the same: in the epoch of a resume."""
+        return not self._can_draw and not self._keeps_state(0.0)
+
     def position(self, iterator: Any, taken: int) -> dict[str, Any]:
         """As in :class:`Data`."""
-        if iterator is None or taken == 0 or self._draws:
-            return {"state": None}
+        place = {"state": None, "seeds": self._seeds}
+        if iterator is None or taken == 0:
+            return place
+        if not self._keeps_state(taken * (self.replay.batch_seconds or 0.0)):
+            return place
+        began = time.monotonic()
         try:
             state = data_order.serialize(iterator)
         except Exception as error:  # TensorFlow's, of many kinds
             if not type(error).__module__.startswith("tensorflow"):
                 raise
             self._draws = True
-            return {"state": None}
+            return place
+        self._learn(time.monotonic() - began, len(state))
         if not data_order.finds_its_order(state, self._shuffles):
             raise NotHere
-        if len(state) > LARGE_BYTES and self._can_draw:
-            self._draws = True
-            return {"state": None}
-        return {"state": state}
+        return {**place, "state": state}
+
+    def _keeps_state(self, reading: float) -> bool:
+        return not self._draws and keeps_state(self._held, again=self._can_draw, reading=reading)
+
+    def _learn(self, seconds: float, size: int) -> None:
+        """What does not show in the pipeline: arrays of unknown size, slow functions."""
+        self._took = [*self._took, seconds][-3:]
+        # The first one takes longer, and a longer one may be the machine's.
+        seen = min(self._took) if len(self._took) == 3 else 0.0
+        if size > _LARGE_BYTES or seen > _SLOW:
+            self._held = dataclasses.replace(
+                self._held, bytes=max(self._held.bytes, size), seen=seen
+            )
 
     def repeat(self, *, made: int, drawn: int, last: int | None = None) -> None:
         """As in :class:`Data`."""
         kinds = {each.when for each in self._shuffles}
         if drawn and "cached" in kinds:
             # The first pass fills the cache, in the order that all later passes keep.
-            drop(iter(self._dataset), None)
+            self.replay.drop(iter(self._dataset))
             made, drawn = made - 1, drawn - 1
         if "repeated" in kinds:
             # How many orders an iterator drew depends on how far it was read.
             for index in range(drawn):
-                drop(iter(self._dataset), last if index == drawn - 1 else None)
+                self.replay.drop(iter(self._dataset), last if index == drawn - 1 else None)
             made, drawn = made - drawn, 0
         data_order.repeat(self._dataset, made=made, drawn=drawn, shuffles=self._shuffles)
 
@@ -69,8 +102,19 @@ class Pipeline(Data):
         """As in :class:`Data`."""
         state = position["state"] if data_cache.are_here(self._cache_files) else None
         if taken == 0 or state is None:
-            return drop(self.make(), taken)
+            self.behind = self._pass_over(taken)
+            return self.make()
+        self.behind = 0
         return data_order.deserialize(self._dataset, state, self._shuffles)
+
+    def _pass_over(self, taken: int) -> int:
+        """Have whole passes of an endless ``repeat`` behind; the batches that are left to read."""
+        period = data_order.period_of(self._dataset)
+        if period is None:
+            return taken
+        periods, left = divmod(taken, period.batches)
+        data_order.pass_over(periods * period.passes, self._shuffles)
+        return left
 
 
 class Replayed(Data):
@@ -93,7 +137,8 @@ class Replayed(Data):
 
     def find(self, taken: int, position: dict[str, Any]) -> Any:  # noqa: ARG002
         """As in :class:`Data`."""
-        return drop(self.make(), taken)
+        self.behind = taken
+        return self.make()
 
 
 class Distributed(Replayed):
@@ -156,7 +201,8 @@ class Arrays(Data):
     def find(self, taken: int, position: dict[str, Any]) -> Any:
         """As in :class:`Data`."""
         self.settle(position)
-        return drop(self.make(), taken)
+        self.behind = taken
+        return self.make()
 
 
 @contextlib.contextmanager

@@ -8,8 +8,8 @@ from typing import Any
 
 from outlast.keras_fit import data_order, streams
 from outlast.keras_fit.attributes import Baseline, restore
-from outlast.keras_fit.data import drop
 from outlast.keras_fit.inspect_data import Finding, inspect
+from outlast.keras_fit.replay import Replay
 
 _TOLD = ("random-map", "stateful-map", "order-undetermined", "data-unknown", "shuffle-unseeded")
 _ENDLESS = Finding(
@@ -24,8 +24,9 @@ _ENDLESS = Finding(
 class Validation:
     """Counts the iterators that validation makes, and makes as many in a resumed program."""
 
-    def __init__(self, source: Any, *, distributed: bool) -> None:
+    def __init__(self, source: Any, replay: Replay, *, distributed: bool) -> None:
         """``source`` is what was given as ``validation_data``'s x; None: there is none."""
+        self._replay = replay
         self._source = source
         self._is_dataset = source is not None and hasattr(source, "element_spec")
         self._baseline = Baseline(source) if _is_py_dataset(source) else None
@@ -106,7 +107,7 @@ class Validation:
         """Read as validation did, which fills a cache in the order that later passes keep."""
         count = int(self._source.cardinality())
         for done in range(1, self._drawn + 1):
-            drop(iter(self._source), self._batches if count >= 0 else None)
+            self._replay.drop(iter(self._source), self._batches if count >= 0 else None)
             if count < 0 or self._batches >= count:
                 return done  # the rest is read from the cache
         return self._drawn  # validation_steps: TensorFlow drops what was never read to its end

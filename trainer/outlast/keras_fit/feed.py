@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from outlast.keras_fit.data import Data
+from outlast.keras_fit.replay import Replay
 
 Step = tuple[int, int, Any]
 
@@ -30,10 +31,22 @@ _KINDS = {
 class Feed:
     """The training data of one ``fit`` call."""
 
-    def __init__(self, keras: Any, data: Data, before_first: Callable[[], None]) -> None:
-        """``keras`` is its EpochIterator; ``before_first`` is called before the first step."""
+    def __init__(
+        self,
+        keras: Any,
+        data: Data,
+        before_first: Callable[[], None],
+        replay: Replay,
+        noticed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``keras`` is its EpochIterator; ``before_first`` is called before the first step.
+
+        ``noticed`` is called if a notice comes while ``replay`` reads.
+        """
         self._keras = keras
         self._data = data
+        self._replay = data.replay = replay
+        self._noticed = noticed
         self._before_first: Callable[[], None] | None = before_first
         self._made = 0
         self._drawn = 0
@@ -41,10 +54,16 @@ class Feed:
         self._primed: Any = None
         """Made already, for the next time one is wanted."""
         self._taken = 0
+        self._behind = 0
+        """Of the batches taken, how many the iterator has yet to read."""
+        self._found: dict[str, Any] = {}
+        """While it is behind, where it is."""
         self._last = 0
         """Batches that were taken from the latest iterator that is no longer in use."""
         self._resume_at: int | None = None
         self._over = False
+        self._first_pass = True
+        """The first iterator that this process reads: later ones may read from a cache."""
         self._what = [_KINDS[type(data).__name__], keras.num_batches]
         keras._enumerate_iterator = self._enumerate
         keras._distributed_dataset = data.dataset
@@ -57,6 +76,8 @@ class Feed:
     def took(self, batches: int) -> None:
         """``batches`` were read by the training function."""
         self._taken += batches
+        if self._first_pass:
+            self._replay.trained(batches)
 
     @property
     def batches(self) -> int | None:
@@ -88,6 +109,10 @@ class Feed:
             drawn += 1
         if over:
             self._data.over()
+        if self._behind:
+            place = self._found
+        else:
+            place = self._data.position(self._iterator if live else None, self._taken)
         return {
             "what": self._what,
             "made": made,
@@ -98,7 +123,8 @@ class Feed:
             "seen": keras._steps_seen,
             "batches": keras._num_batches,
             "over": over,
-            "data": self._data.position(self._iterator if live else None, self._taken),
+            "batch_seconds": self._replay.batch_seconds,
+            "data": place,
         }
 
     def differs(self, position: dict[str, Any]) -> str | None:
@@ -108,6 +134,7 @@ class Feed:
 
     def repeat(self, position: dict[str, Any]) -> None:
         """Leave the data as the ``fit`` call left them that ended at ``position``."""
+        self._replay.batch_seconds = position.get("batch_seconds")
         self._data.repeat(made=position["made"], drawn=position["drawn"], last=position["last"])
         self._data.settle(position["data"])
 
@@ -115,12 +142,15 @@ class Feed:
         """Be at ``position``; ``steps`` of its epoch are done (None: the epoch has not begun)."""
         keras = self._keras
         self._made, self._drawn = position["made"], position["drawn"]
+        self._replay.batch_seconds = position.get("batch_seconds")
         keras._num_batches = position["batches"]
         self._data.repeat(made=self._made, drawn=self._drawn, last=position["last"])
         keras._current_iterator = None
         self._iterator, self._taken = None, 0
         if position["live"]:
-            self._iterator = self._data.find(position["taken"], position["data"])
+            self._found = position["data"]
+            self._iterator = self._data.find(position["taken"], self._found)
+            self._behind = self._data.behind
             self._made += 1
             self._taken = position["taken"]
             if keras.steps_per_epoch or keras._num_batches:
@@ -135,7 +165,9 @@ class Feed:
         if self._taken:
             self._drawn += 1
             self._last = self._taken
+            self._first_pass = False
         self._iterator, self._primed = self._primed, None
+        self._behind = 0
         if self._iterator is None:
             self._iterator = self._data.make()
         self._made += 1
@@ -146,6 +178,10 @@ class Feed:
         call, self._before_first = self._before_first, None
         if call is not None:
             call()
+        while self._behind:
+            self._behind = self._replay.drop(self._iterator, self._behind, leave_off=True)
+            if self._behind:
+                self._noticed()
 
     def _enumerate(self) -> Iterator[Step]:
         keras, done, self._resume_at = self._keras, self._resume_at, None

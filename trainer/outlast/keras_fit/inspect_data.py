@@ -9,7 +9,7 @@ from typing import Any
 from outlast.keras_fit.survey_data import Survey, survey
 
 LARGE_BYTES = 64 << 20
-"""From here on a buffer is worth a warning: it would be written with every save."""
+"""From here on a buffer is worth a line before the first step."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,15 @@ class Finding:
     """The resume is exact all the same; this is a cost or a condition."""
     text: str
     """One sentence: what will differ or cost, and what to write instead."""
+
+
+DRAWN_OTHERWISE = Finding(
+    "data-drawn-otherwise",
+    False,
+    "what the data pipeline holds is too much to save (a cache never is), and without a seed its "
+    "order cannot be drawn again: in the epoch of a resume some samples come twice and others not "
+    "at all; call keras.utils.set_random_seed(...) first in the script",
+)
 
 
 def inspect(dataset: Any) -> list[Finding]:
@@ -132,13 +141,11 @@ def _about_size(found: Survey) -> Iterator[Finding]:
     for shuffle in found.shuffles:
         size = shuffle.buffer * (shuffle.element_bytes or 0)
         if size >= LARGE_BYTES:
-            yield Finding(
-                "shuffle-large",
-                True,
-                f"shuffle({shuffle.buffer}) holds {_size(size)}, too much to write with every "
-                "save: a resume fills it again by reading from the start of the epoch; shuffle "
-                "indices (Dataset.range(n).shuffle(n)) and load elements in a map after it",
-            )
+            how = "is not saved: a resume reads the epoch's data once more, up to its place"
+            if not shuffle.seeded:
+                how = "is saved, for which training waits every time; with a seed it need not be"
+            text = f"shuffle({shuffle.buffer}) holds {_size(size)}, which {how}"
+            yield Finding("shuffle-large", True, text)
     for cache in found.caches:
         if cache.file:
             yield Finding(
@@ -151,8 +158,8 @@ def _about_size(found: Survey) -> Iterator[Finding]:
             yield Finding(
                 "cache-large",
                 True,
-                f"cache() holds {_size(cache.content_bytes)}, too much to write with every save: "
-                "a resume fills it again by reading from the start of the epoch",
+                f"cache() holds {_size(cache.content_bytes)}, which is not saved: a resume reads "
+                "the epoch's data from where they come from, up to its place",
             )
 
 

@@ -24,6 +24,7 @@ from outlast.keras_fit.feed import Feed
 from outlast.keras_fit.fit_call import FitCall
 from outlast.keras_fit.holdings import Holdings, finite, other_data, plain_logs
 from outlast.keras_fit.hooks import unwrap, wrap
+from outlast.keras_fit.replay import Replay
 from outlast.keras_fit.script import NOW, Script, prefix_of
 from outlast.run import Run
 from outlast.snapshot import Snapshot
@@ -58,8 +59,13 @@ class Fit:
         self._loss_told = False
         self._initial_epoch = self._model._initial_epoch
         source = script.sources.of(call, None if record is None else record["data"])
-        self._feed = Feed(call.epoch_iterator, source.data, self._before_first_step)
-        self._validation = Validation(call.validation, distributed=call.distributed)
+        replay = Replay(self._tell_reading, lambda: run.stop_requested)
+        self._feed = Feed(
+            *(call.epoch_iterator, source.data, self._before_first_step, replay),
+            noticed=lambda: self._look("middle"),
+        )
+        replay = Replay(self._tell_reading)
+        self._validation = Validation(call.validation, replay, distributed=call.distributed)
         self._findings = [
             *(*source.findings, *self._validation.findings()),
             *backends.findings(self._model),
@@ -82,8 +88,9 @@ class Fit:
             return
         self._run.phase("restoring")
         begun = record["place"] != "between"
-        self._find(record["data"], steps=int(record["epoch_steps"]) if begun else None)
+        # First, as it was there before the present epoch's data: they may share a shuffle.
         self._validation.go_to(record["validation"])
+        self._find(record["data"], steps=int(record["epoch_steps"]) if begun else None)
         self._held.trace()
         lost = self._restore(record)
         if lost:
@@ -218,6 +225,10 @@ class Fit:
         telling.before_first_step(self._run, self._findings, callbacks, self._held.graph)
         if self._run.stop_requested:
             self._look("middle")
+
+    def _tell_reading(self, text: str) -> None:
+        self._run.phase("restoring")
+        self._run.note("info", "data-replay", text)
 
     def _look(self, place: Place) -> None:
         """Stop or save, if it is time to."""

@@ -10,6 +10,7 @@ from outlast.keras_fit.feed import Feed
 from outlast.keras_fit.fit_call import FitCall
 from outlast.keras_fit.holdings import Holdings
 from outlast.keras_fit.hooks import unwrap, wrap
+from outlast.keras_fit.replay import Replay
 from outlast.keras_fit.script import Script, prefix_of
 from outlast.run import Run
 
@@ -28,8 +29,8 @@ class PassedFit:
         self._prefix = prefix_of(index)
         record = self._finished.record
         source = script.sources.of(call, record["data"])
-        self._feed = Feed(call.epoch_iterator, source.data, lambda: None)
-        self._validation = Validation(call.validation, distributed=call.distributed)
+        self._feed = Feed(call.epoch_iterator, source.data, lambda: None, self._replay())
+        self._validation = Validation(call.validation, self._replay(), distributed=call.distributed)
         self._held = Holdings(call, self._feed, self._validation)
         self._initial_epoch = call.model._initial_epoch
         self._keras = wrap(call.callbacks, self)
@@ -74,6 +75,9 @@ class PassedFit:
         self._feed.release()
         self._call.model._initial_epoch = self._initial_epoch
         self._run.finish()
+
+    def _replay(self) -> Replay:
+        return Replay(lambda text: self._run.note("info", "data-replay", text))
 
     def _restore_variables(self) -> None:
         if self._finished.arrays:

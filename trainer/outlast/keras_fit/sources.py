@@ -11,7 +11,7 @@ from outlast.keras_fit.data import Data
 from outlast.keras_fit.data_python import Batches, Generator
 from outlast.keras_fit.data_tensors import Arrays, Distributed, Pipeline, Replayed
 from outlast.keras_fit.fit_call import FitCall
-from outlast.keras_fit.inspect_data import Finding, inspect
+from outlast.keras_fit.inspect_data import DRAWN_OTHERWISE, Finding, inspect
 
 _GENERATOR = Finding(
     "generator",
@@ -40,9 +40,15 @@ _SHARED = Finding(
     "as much as there was time for: after a resume this call's data come in another order; make "
     "the pipeline anew for each fit call, or write repeat() before shuffle()",
 )
+_OTHER_SEEDS = Finding(
+    "shuffle-other-seeds",
+    False,
+    "the data are shuffled with other seeds than before the stop, so they come in another order; "
+    "give shuffle(seed=...) the same number in every process, or call "
+    "keras.utils.set_random_seed(...) first in the script",
+)
 # Told of a pipeline in general; found again here, at no cost, by what data_order does.
 _SOLVED = frozenset({"shuffle-chain", "shuffle-repeat"})
-_TOO_LARGE = frozenset({"shuffle-large", "cache-large"})
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,8 @@ def _source_of(call: FitCall, position: dict[str, Any] | None) -> Source:
             findings = inspect(adapter._dataset)
             return Source(Distributed(dataset, adapter._dataset), _open(findings, set()))
         case "TFDatasetAdapter":
-            return pipeline(dataset, drains=iterator.steps_per_epoch is None)
+            drains = iterator.steps_per_epoch is None
+            return pipeline(dataset, drains=drains, before=position and position["data"])
         case _:
             return Source(Generator(dataset), [_GENERATOR])
 
@@ -113,13 +120,16 @@ def _source_read(call: FitCall) -> Source:
             return Source(Generator(streams.Remade(iterator)), [told])
 
 
-def pipeline(dataset: Any, *, drains: bool) -> Source:
-    """The data of a ``tf.data.Dataset``. ``drains``: its iterators are read to their end."""
+def pipeline(dataset: Any, *, drains: bool, before: dict[str, Any] | None = None) -> Source:
+    """The data of a ``tf.data.Dataset``.
+
+    ``drains``: its iterators are read to their end. ``before``: its position in the checkpoint.
+    """
     findings = inspect(dataset)
     codes = {finding.code for finding in findings}
     shuffles = data_order.shuffles_of(dataset)
     seeded = "shuffle-unseeded" not in codes
-    draws = "generator" in codes or (seeded and bool(codes & _TOO_LARGE))
+    draws = "generator" in codes
     solved = set(_SOLVED)
     when = {each.when for each in shuffles}
     if ("late" in when or "cached" in when) and seeded and not draws:
@@ -128,6 +138,10 @@ def pipeline(dataset: Any, *, drains: bool) -> Source:
         draws, solved = True, solved - {"shuffle-repeat"}
     endless = () if drains else tuple(s.dataset for s in shuffles if s.when == "repeated")
     data = Pipeline(dataset, draws=draws, can_draw=seeded)
+    if data.draws_otherwise:
+        findings.append(DRAWN_OTHERWISE)
+    if before is not None and not data.seeded_as(before):
+        findings.append(_OTHER_SEEDS)
     return Source(data, _open(findings, solved), endless)
 
 

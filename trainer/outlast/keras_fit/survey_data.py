@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from outlast.keras_fit.held_data import SHUFFLE_OPS, buffer, element_bytes
+
 _EMBEDDED_LIMIT = 64 << 20
 """Bytes of tensors up to which a pipeline is serialized to look at it."""
 
@@ -46,7 +48,6 @@ RANDOM_OPS = frozenset(
 _PYTHON_OPS = frozenset({"EagerPyFunc", "PyFunc", "PyFuncStateless"})
 _ASSIGN_OPS = frozenset({"AssignAddVariableOp", "AssignSubVariableOp", "AssignVariableOp"})
 _READ_OPS = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd"})
-_SHUFFLE_OPS = frozenset({"ShuffleDataset", "ShuffleDatasetV2", "ShuffleDatasetV3"})
 # Sources whose content a resume cannot ask for: another process or a live service decides.
 _OPAQUE_OPS = frozenset({"DataServiceDataset", "DataServiceDatasetV2", "DataServiceDatasetV4"})
 
@@ -136,7 +137,7 @@ def _look_at_whole(graph: Any, found: Survey) -> None:
         for node in body:
             if node.attr["deterministic"].s == b"false":
                 found.undetermined = True
-            if node.op in _SHUFFLE_OPS:
+            if node.op in SHUFFLE_OPS:
                 source = nodes.get(node.input[0].split(":")[0])
                 found.files |= source is not None and source.attr["is_files"].b
 
@@ -160,7 +161,7 @@ def _walk(dataset: Any, found: Survey, *, repeated: bool) -> None:
     for each in inputs:
         _walk(each, found, repeated=repeated)
     try:
-        _note(dataset, name, inputs, found, repeated=repeated)
+        _note(dataset, name, found, repeated=repeated)
         for function in functions:
             captured = function.function.captured_inputs
             found.embedded_bytes += sum(_bytes(tensor) for tensor in captured)
@@ -170,20 +171,20 @@ def _walk(dataset: Any, found: Survey, *, repeated: bool) -> None:
         found.unknown.add(name)
 
 
-def _note(dataset: Any, name: str, inputs: list[Any], found: Survey, *, repeated: bool) -> None:
+def _note(dataset: Any, name: str, found: Survey, *, repeated: bool) -> None:
     match name:
         case "_ShuffleDataset":
             shuffle = Shuffle(
                 seeded=_seeded(dataset._seed, dataset._seed2),
-                buffer=_buffer(dataset, inputs[0]),
-                element_bytes=_element_bytes(dataset),
+                buffer=buffer(dataset)[1],
+                element_bytes=element_bytes(dataset),
                 reshuffles=bool(dataset._reshuffle_each_iteration),
                 repeated=repeated,
             )
             found.shuffles.append(shuffle)
         case "CacheDataset":
             file = bool(dataset._filename.numpy())
-            element, count = _element_bytes(dataset), int(dataset.cardinality())
+            element, count = element_bytes(dataset), int(dataset.cardinality())
             known = element is not None and count >= 0
             found.caches.append(Cache(file, element * count if element and known else None))
 
@@ -193,31 +194,9 @@ def _seeded(*seeds: Any) -> bool:
     return any(int(seed) != 0 for seed in seeds)
 
 
-def _buffer(dataset: Any, source: Any) -> int:
-    """The elements that it will really hold: the buffer, or all that there are if fewer."""
-    buffer, count = int(dataset._buffer_size), int(source.cardinality())
-    if buffer < 0:  # tf.data.UNKNOWN_CARDINALITY: a buffer that grows to hold everything
-        return max(count, 0)
-    return min(buffer, count) if count >= 0 else buffer
-
-
 def _bytes(tensor: Any) -> int:
     shape, dtype = tensor.shape, tensor.dtype
     return int(shape.num_elements() or 0) * dtype.size if shape.is_fully_defined() else 0
-
-
-def _element_bytes(dataset: Any) -> int | None:
-    import tensorflow as tf  # noqa: PLC0415 - only called for a dataset, so it is loaded
-
-    total = 0
-    for spec in tf.nest.flatten(dataset.element_spec):
-        shape = getattr(spec, "shape", None)
-        if not isinstance(spec, tf.TensorSpec) or shape is None or not shape.is_fully_defined():
-            return None
-        if spec.dtype == tf.string:
-            return None
-        total += spec.dtype.size * shape.num_elements()
-    return total
 
 
 def _look_into(graph: Any, found: Survey, shuffles: list[Shuffle], parallel: bool = False) -> None:
@@ -234,7 +213,7 @@ def _look_into(graph: Any, found: Survey, shuffles: list[Shuffle], parallel: boo
     for body in [graph.node, *(functions[name] for name in functions if name not in own)]:
         constants = {node.name: node for node in body if node.op == "Const"}
         for node in body:
-            if node.op in _SHUFFLE_OPS:
+            if node.op in SHUFFLE_OPS:
                 shuffles.append(Shuffle(_seeded_by(node.input[2:4], constants), 0, None))
             elif node.op == "RandomDataset":
                 found.unseeded_random |= not _seeded_by(node.input[:2], constants)
