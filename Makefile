@@ -36,10 +36,16 @@ N ?= 20
 soak: $(STAMP) ## N random eviction points, each compared with the uninterrupted run
 	$(BIN)/python bench/soak.py --points $(N)
 
-POINTS ?= 1500
+POINTS ?= 1000
 KERAS_POINTS ?= 24
-torture: $(STAMP) ## kill -9 at POINTS exact system calls (SEED=... for the same again)
-	cd tests && ../$(BIN)/python -m torture --points $(POINTS) --keras $(KERAS_POINTS) $(if $(SEED),--seed $(SEED))
+STORE_POINTS ?= 240
+ZOMBIE_POINTS ?= 80
+HOSTILE_POINTS ?= 400
+RESTART_POINTS ?= 24
+torture: $(STAMP) ## kills at POINTS exact system calls, failing stores, zombies, hostile programs (SEED=...)
+	cd tests && ../$(BIN)/python -m torture --kills $(POINTS) --keras $(KERAS_POINTS) \
+		--store $(STORE_POINTS) --zombies $(ZOMBIE_POINTS) --hostile $(HOSTILE_POINTS) \
+		--restarts $(RESTART_POINTS) $(if $(SEED),--seed $(SEED))
 
 PAIRS ?= 40
 bench: $(STAMP) ## what the callback costs, as JSON in bench/out/
