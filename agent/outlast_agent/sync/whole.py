@@ -22,6 +22,9 @@ from outlast_agent.sync import beneath
 MAX_OBJECT_BYTES = 256 << 20
 """The library writes objects of about 64 MiB. Each carrier holds one in memory."""
 
+MOST_TOLD = 20
+"""Checkpoints that are refused: a hostile program can make as many as it likes."""
+
 
 @dataclass(frozen=True)
 class Lineage:
@@ -106,7 +109,10 @@ class Scratch:
     def refuse(self, id_: CheckpointId, why: str) -> None:
         """Do not look at it again."""
         self._refused.add(id_)
-        self._on_refused(f"checkpoint {id_} in scratch is not uploaded: {why}")
+        if len(self._refused) <= MOST_TOLD:
+            self._on_refused(f"checkpoint {id_} in scratch is not uploaded: {why}")
+        elif len(self._refused) == MOST_TOLD + 1:
+            self._on_refused("more checkpoints in scratch are not uploaded; none of them is told")
 
     def _check(self, manifest: Manifest) -> None:
         """Only what this attempt may name: its own objects and those it resumed from."""

@@ -10,8 +10,9 @@ from contextlib import ExitStack
 import pytest
 
 from agent.scratch_kit import JOB, write
+from outlast.manifest import CheckpointId
 from outlast.spares import Spares
-from outlast_agent.sync.whole import Lineage, Scratch
+from outlast_agent.sync.whole import MOST_TOLD, Lineage, Scratch
 
 
 @pytest.fixture
@@ -62,3 +63,13 @@ def test_a_file_system_without_locks_does(scratch, monkeypatch):
         spares.most = 100
         spares.put(scratch / manifest.objects[0].key, 7)
         assert spares.take() is None
+
+
+def test_however_many_are_refused_only_some_are_told(scratch):
+    refused: list[str] = []
+    looking = look(scratch, refused)
+    for step in range(100):
+        (scratch / CheckpointId(1, step).key).touch()
+    assert not any(looking.manifest(id_) for id_ in looking.newer_than(None))
+    assert len(refused) == MOST_TOLD + 1
+    assert looking.newer_than(None) == []
