@@ -21,7 +21,8 @@ SECONDS = 15.0
 """In which the honest save is durable, and a flush answered."""
 MOST_MEMORY = 900 << 20
 """Bytes of the daemon at its most; before anything is uploaded it has a tenth."""
-MOST_LINE = 1000
+MOST_LINES, MOST_LINE = 25, 1000
+"""What is told of it all; letters."""
 
 
 class HostileChain:
@@ -89,6 +90,9 @@ class HostileChain:
         memory = _peak(daemon.pid)
         if memory > MOST_MEMORY:
             self._fault("wrong", f"the daemon took {memory >> 20} MiB")
+        told = [each for each in daemon.said if "refused" in each]
+        if len(told) > MOST_LINES:
+            self._fault("wrong", f"told in {len(told)} lines")
         for each in daemon.said:
             line = str(each.get("refused", ""))
             if "\n" in line or len(line) > MOST_LINE:
