@@ -2,7 +2,8 @@
 
 See DESIGN, *Collecting*: an attempt deletes only its own and lower attempts' things; the latter
 after two whole checkpoints of its own; never what its newest two manifests or its parent name.
-Nothing is deleted once the attempt has notice: another may by then resume from what would go.
+Nothing is deleted once the attempt has notice, or another has claimed: that one may by then stand
+on what would go.
 """
 
 from __future__ import annotations
