@@ -19,11 +19,16 @@ from outlast.objects import ObjectWriter
 MB = 1 << 20
 
 
-def write(root, arrays, files=(), known=None, *, attempt=1, object_bytes=4 * MB, changing=()):
-    writer = ObjectWriter(
-        root, attempt, known=known or {}, object_bytes=object_bytes, changing=changing
-    )
+def write(root, arrays, files=(), known=None, *, attempt=1, object_bytes=4 * MB, **more):
+    writer = ObjectWriter(root, attempt, known=known or {}, object_bytes=object_bytes, **more)
     return writer.write(arrays.items(), files)
+
+
+def after(root, arrays, before):
+    """The save of ``arrays`` that follows ``before``."""
+    return write(
+        root, arrays, known=before.index, changing=before.changed, sketches=before.sketches
+    )
 
 
 def read(root, written):
@@ -141,13 +146,26 @@ def test_what_changed_before_is_written_without_a_look(tmp_path):
         "best"
     }
     arrays.update(w=noise(7, 9 * MB), best=noise(8, MB))  # v stays, which nobody could expect
-    third = write(tmp_path, arrays, known=second.index, changing=second.changed)
-    assert third.bytes_written == pytest.approx(11 * MB, rel=0.01)
-    assert {name[0] for name in third.changed} == {"w", "b"}
+    third = after(tmp_path, arrays, second)
+    assert third.bytes_written == pytest.approx(14 * MB - 3 * MB, rel=0.01)
+    assert {name[0] for name in third.changed} == {"w", "b", "v"}
     back = read(tmp_path, third)
     assert all((back[name] == array).all() for name, array in arrays.items())
-    fourth = write(tmp_path, arrays, known=third.index, changing=())
-    assert fourth.bytes_written == 0
+    assert after(tmp_path, arrays, third).changed == frozenset()
+
+
+def test_what_no_longer_changes_is_seen_and_written_no_more(tmp_path):
+    fixed, written = noise(0, 2 * MB), []
+    latest = write(tmp_path, {"w": noise(1, 3 * MB), "v": noise(2, 2 * MB)})
+    for save in range(3, 10):
+        arrays = {"w": noise(save, 3 * MB), "v": fixed}
+        latest = after(tmp_path, arrays, latest)
+        written.append(round(latest.bytes_written / MB))
+        assert (read(tmp_path, latest)["v"] == fixed).all()
+    assert written[0] == 5
+    assert written[-3:] == [3, 3, 3]
+    latest = after(tmp_path, {"w": noise(1, 3 * MB), "v": noise(99, 2 * MB)}, latest)
+    assert (read(tmp_path, latest)["v"] == noise(99, 2 * MB)).all()
 
 
 def test_equal_arrays_are_held_once(tmp_path):

@@ -39,13 +39,6 @@ def test_a_save_takes_as_long_as_it_may() -> None:
     assert round(pace.rested, 6) == 2.0
 
 
-def test_and_not_longer_than_five_times_its_work() -> None:
-    clock = Clock()
-    pace = clock.pace()
-    pace.begin(spread=1000.0, expected=1.0)
-    assert round(saved(clock, pace), 6) == 5.0
-
-
 def test_no_rest_where_there_is_no_time_or_it_is_hurried() -> None:
     clock = Clock()
     pace = clock.pace()

@@ -111,10 +111,9 @@ class BlockFile:
         self._error: OSError | None = None
         self._condition = threading.Condition()
 
-    def write(self, data: Any, *, digest: bool = False) -> str | None:
-        """Append the bytes of a buffer; with ``digest``, their own xxh3-128 in hex."""
+    def write(self, data: Any) -> None:
+        """Append the bytes of a buffer."""
         source = np.frombuffer(data, np.uint8)
-        own = xxhash.xxh3_128() if digest else None
         start = 0
         while start < len(source):
             if self._block is None:
@@ -124,14 +123,11 @@ class BlockFile:
             if self._memory is None:
                 np.copyto(there, source[start:end])  # unlike a memoryview's, lets training go on
             self._hasher.update(there.data)
-            if own is not None:
-                own.update(there.data)
             self._filled += end - start
             start = end
             if self._filled == self._blocks.size:
                 self._hand_over()
                 self._rest()
-        return None if own is None else own.hexdigest()
 
     def _take(self) -> np.ndarray:
         if self._memory is None:

@@ -7,14 +7,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import xxhash
 
 from outlast import tensors
 from outlast.file_source import FILE_CHUNK, Content, FileSource
 from outlast.images import Copied
+from outlast.manifest import ObjectRef
 
 UNKNOWN: Content = ("", 0)
+_SAMPLES, _SAMPLE = 16, 1024
 ArrayInfo = tuple[str, str, tuple[int, ...]]
 """Name, name of the type, shape."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where some bytes lie."""
+
+    ref: ObjectRef
+    offset: int
 
 
 @dataclass
@@ -29,6 +40,10 @@ class Chunk:
     """The same bytes, while they are at hand."""
     copied: bool = False
     """Whether its bytes lie in an image."""
+    placed: Placed | None = None
+    """Where they were written; None: where others of the same content lie."""
+    sketch: str = ""
+    """As :func:`sketch` has it, where the content is not known."""
 
     @property
     def length(self) -> int:
@@ -85,3 +100,13 @@ def of_file(file: FileSource) -> Iterator[Chunk]:
         if file.contents is not None:
             chunk.content = file.contents[number]
         yield chunk
+
+
+def sketch(data: Any) -> str:
+    """A hash of a few samples of a buffer: if it is another one, so are the bytes."""
+    view = memoryview(data).cast("B")
+    hasher = xxhash.xxh3_64()
+    apart = max(_SAMPLE, len(view) // _SAMPLES)
+    for start in range(0, len(view), apart):
+        hasher.update(view[start : start + _SAMPLE])
+    return hasher.hexdigest()

@@ -21,7 +21,7 @@ import xxhash
 
 from outlast import chunks, tensors
 from outlast.blocks import BlockFile, Blocks, create, set_direct
-from outlast.chunks import UNKNOWN, ArrayInfo, Chunk
+from outlast.chunks import UNKNOWN, ArrayInfo, Chunk, Placed, sketch
 from outlast.durable import fsync_folder, make_folder
 from outlast.file_source import Content, FileSource
 from outlast.images import OBJECT_BYTES, Image, full
@@ -37,14 +37,6 @@ _UNSETTLED = 4
 
 
 @dataclass(frozen=True)
-class Placed:
-    """Where some bytes lie."""
-
-    ref: ObjectRef
-    offset: int
-
-
-@dataclass(frozen=True)
 class Written:
     """What one save consists of."""
 
@@ -57,6 +49,8 @@ class Written:
     """The objects that were not there yet: to be removed if the save fails after all."""
     changed: frozenset[str]
     """The names of runs of bytes that neither the previous save has nor another name."""
+    sketches: Mapping[str, str]
+    """What tells, next time, whether those changed that were not compared now."""
 
     @property
     def bytes_written(self) -> int:
@@ -68,7 +62,8 @@ class ObjectWriter:
     """Writes the objects of one save below ``root``.
 
     ``known`` says where the bytes of the previous save lie; ``changing`` names runs that will
-    hardly be among them, so they are written without a look beforehand. ``blocks`` and ``spares``
+    hardly be among them, so they are written without a look beforehand; by their ``sketches`` of
+    the previous save it is seen when they no longer change. ``blocks`` and ``spares``
     are used again from save to save. What is written with ``fsync`` goes past the page cache, to
     be durable at once; what is not will be read back at once. ``rest`` is called after every few
     MB.
@@ -81,6 +76,7 @@ class ObjectWriter:
         *,
         known: Mapping[Content, Placed],
         changing: Collection[str] = (),
+        sketches: Mapping[str, str] | None = None,
         blocks: Blocks | None = None,
         spares: Spares | None = None,
         fsync: bool = True,
@@ -89,7 +85,7 @@ class ObjectWriter:
     ) -> None:
         self._blocks = Blocks() if blocks is None else blocks
         self._root, self._attempt, self._known, self._fsync = root, attempt, known, fsync
-        self._changing = changing
+        self._changing, self._sketches = changing, sketches or {}
         self._limit, self._rest = object_bytes, rest
         self._folder = object_folder(root, attempt)
         self._spares = Spares(self._folder) if spares is None else spares
@@ -135,11 +131,12 @@ class ObjectWriter:
         def pieces(parts: list[Chunk]) -> tuple[Piece, ...]:
             found = []
             for chunk in parts:
-                placed = self._index[chunk.content]
+                placed = chunk.placed or self._index[chunk.content]
                 number = objects.setdefault(placed.ref, len(objects))
                 found.append(Piece(number, placed.offset, chunk.length))
             return tuple(found)
 
+        told = [*told_arrays, *told_files]
         return Written(
             arrays=tuple(
                 Array(name, dtype, shape, pieces(parts))
@@ -151,16 +148,21 @@ class ObjectWriter:
             objects=tuple(objects),
             index=self._index,
             created=tuple(self._created),
-            changed=self._changed([c for _, each in (*told_arrays, *told_files) for c in each]),
+            changed=self._changed(every := [c for _, parts in told for c in parts]),
+            sketches={chunk.entry.name: chunk.sketch for chunk in every if chunk.sketch},
         )
 
     def _changed(self, parts: list[Chunk]) -> frozenset[str]:
         often = Counter(chunk.content for chunk in parts)
-        return frozenset(
-            chunk.entry.name
-            for chunk in parts
-            if chunk.content not in self._known and often[chunk.content] == 1
-        )
+
+        def changed(chunk: Chunk) -> bool:
+            before = self._sketches.get(chunk.entry.name)
+            if chunk.content == UNKNOWN:
+                return chunk.sketch != before
+            # With a sketch alone of the previous save, it is known at the next.
+            return before is None and chunk.content not in self._known and often[chunk.content] == 1
+
+        return frozenset(chunk.entry.name for chunk in parts if changed(chunk))
 
     def _pack(self, parts: Iterable[Chunk], images: Iterable[Image] = (), *, raw: bool) -> None:
         group = _Group(self, raw=raw)
@@ -176,7 +178,7 @@ class ObjectWriter:
             inside = [copied[label] for label in image.labels]
             if self._is_new(inside, seen):
                 self._put_image(image, inside)
-                seen.update(chunk.content for chunk in inside)
+                seen.update(chunk.content for chunk in inside if chunk.content != UNKNOWN)
             else:
                 for chunk in inside:
                     self._sort(chunk, group, seen, reused)
@@ -206,7 +208,9 @@ class ObjectWriter:
         """Have ``chunk`` written with ``group``, if its bytes are not there yet."""
         data = chunk.data
         if chunk.entry.name in self._changing:
-            group.add(chunk, chunk.bytes())
+            data = chunk.bytes()
+            chunk.sketch = sketch(data)
+            group.add(chunk, data)
             return
         if chunk.content == UNKNOWN:
             data = chunk.bytes()
@@ -231,6 +235,8 @@ class ObjectWriter:
     def _is_new(self, inside: list[Chunk], seen: set[Content]) -> bool:
         """Whether an image of these can be written as it is: nothing of it is there already."""
         if all(chunk.entry.name in self._changing for chunk in inside):
+            for chunk in inside:
+                chunk.sketch = sketch(chunk.data)
             return True
         contents = set(seen)
         for chunk in inside:
@@ -248,7 +254,9 @@ class ObjectWriter:
 
     def _place(self, ref: ObjectRef, offset: int, inside: Iterable[Chunk]) -> None:
         for chunk in inside:
-            self._index[chunk.content] = Placed(ref, offset)
+            chunk.placed = Placed(ref, offset)
+            if chunk.content != UNKNOWN:
+                self._index[chunk.content] = chunk.placed
             offset += chunk.length
 
     def _is_there(self, ref: ObjectRef) -> bool:
@@ -262,7 +270,7 @@ class ObjectWriter:
     def _put(
         self, header: Any, inside: Iterable[tuple[Chunk, Any]], memory: Any = None
     ) -> ObjectRef:
-        """Write one object of ``header`` and chunks, whose contents are known then.
+        """Write one object of ``header`` and chunks.
 
         With ``memory`` all of it lies there already, one after the other.
         """
@@ -272,10 +280,8 @@ class ObjectWriter:
         file = BlockFile(descriptor, self._blocks, memory=memory, rest=self._rest)
         try:
             file.write(header)
-            for chunk, data in inside:
-                digest = file.write(data, digest=chunk.content == UNKNOWN)
-                if digest is not None:
-                    chunk.content = (digest, chunk.length)
+            for _, data in inside:
+                file.write(data)
             ref = ObjectRef(self._attempt, file.end(fsync=self._fsync), file.size)
         except BaseException:
             _drop(file, temporary)

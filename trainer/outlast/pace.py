@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-_MOST = 4.0
-"""Seconds of rest for one of work, at most."""
 _LOOK = 0.005
 """Seconds after which a rest sees that it is to end."""
 
@@ -29,7 +27,7 @@ class Pace:
 
     def begin(self, *, spread: float, expected: float) -> None:
         """A save begins that takes ``expected`` seconds and may take ``spread``; 0: no rest."""
-        self._rest = min(_MOST, max(0.0, spread / max(expected, 1e-3) - 1.0))
+        self._rest = max(0.0, spread / max(expected, 1e-3) - 1.0)
         self._since = self._worked()
         self.rested = 0.0
         self._hurried = False

@@ -72,14 +72,16 @@ def _encode(value: Any, path: str, depth: int, prefix: str, arrays: dict[str, np
         return {**_encode_array(np.frombuffer(value, np.uint8), path, prefix, arrays), _TAG: "long"}
     if kind is bytes:
         return {_TAG: "bytes", "v": base64.b64encode(value).decode()}
-    if kind is list:
-        return [inner(item, index) for index, item in enumerate(value)]
-    if kind is tuple:
-        return {_TAG: "tuple", "v": [inner(item, index) for index, item in enumerate(value)]}
+    if kind in (list, tuple):
+        if _only_small_ints(value):  # the 625 of a random generator, at every save
+            items = list(value)
+        else:
+            items = [inner(item, index) for index, item in enumerate(value)]
+        return items if kind is list else {_TAG: "tuple", "v": items}
     if kind in (set, frozenset):
         # Sets have no order of their own: sorted, so that equal sets give equal bytes.
-        items = [inner(item, f"{{{item!r:.50}}}") for item in value]
-        return {_TAG: kind.__name__, "v": sorted(items, key=repr)}
+        found = [inner(item, f"{{{item!r:.50}}}") for item in value]
+        return {_TAG: kind.__name__, "v": sorted(found, key=repr)}
     if kind is dict:
         if all(type(key) is str for key in value) and _TAG not in value:
             return {key: inner(item, key) for key, item in value.items()}
@@ -93,6 +95,10 @@ def _encode(value: Any, path: str, depth: int, prefix: str, arrays: dict[str, np
         f"{path or 'it'} is a {kind.__module__}.{kind.__qualname__}, which cannot be saved: give "
         "numbers, text, lists, dicts or numpy arrays"
     )
+
+
+def _only_small_ints(value: Any) -> bool:
+    return set(map(type, value)) == {int} and -_EXACT_INT < min(value) <= max(value) < _EXACT_INT
 
 
 def _encode_array(

@@ -21,6 +21,7 @@ import xxhash
 
 from outlast.blocks import IDLE_SECONDS, Blocks
 from outlast.checkpoint import Arrays
+from outlast.chunks import Placed
 from outlast.durable import make_folder, replace_file
 from outlast.file_source import (
     Content,
@@ -30,13 +31,7 @@ from outlast.file_source import (
 )
 from outlast.images import Image
 from outlast.manifest import CheckpointId, Manifest, Part, dump_manifest
-from outlast.objects import (
-    ObjectWriter,
-    Placed,
-    Written,
-    object_folder,
-    remove,
-)
+from outlast.objects import ObjectWriter, Written, object_folder, remove
 from outlast.pace import Pace
 from outlast.progress import Note
 from outlast.ranks import Parts
@@ -113,6 +108,7 @@ class Writer:
         self._parent_index: Callable[[], dict[Content, Placed]] | None = None
         self._index: Mapping[Content, Placed] = {}
         self._changing: frozenset[str] = frozenset()
+        self._sketches: Mapping[str, str] = {}
         self._blocks = Blocks()
         self._pace = Pace()
         self._waited_for = 0
@@ -247,6 +243,7 @@ class Writer:
             self._attempt,
             known=self._index,
             changing=self._changing,
+            sketches=self._sketches,
             blocks=self._blocks,
             spares=self._spares,
             fsync=save.fsync,
@@ -260,7 +257,9 @@ class Writer:
             named = self._retention.named(CheckpointId(self._attempt, save.step))
             remove(self._scratch, set(written.created) - named)
             raise
-        self._changing = written.changed if self._index else frozenset()
+        compared = bool(self._index or self._sketches)
+        self._changing = written.changed if compared else frozenset()
+        self._sketches = written.sketches
         self._index = written.index
         took = time.monotonic() - started - self._pace.rested
         self.saved = Saved(save.step, save.kind, took, written.bytes_written)
