@@ -23,7 +23,7 @@ demo: $(STAMP) ## train, lose the machine four times, end with the same bits
 	$(BIN)/outlast demo --json bench/out/demo.json
 
 test: $(STAMP) ## everything that runs without root or a container engine
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP) ## ruff, mypy --strict, import-linter, names in the docs
 	$(BIN)/ruff check .

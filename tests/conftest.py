@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -99,9 +100,44 @@ def _missing(component: str) -> str | None:
 
 
 def pytest_configure() -> None:
-    """Let programs under test see Ctrl-C, also where the tests run behind nohup or ``&``."""
+    """Let programs under test see Ctrl-C, also where the tests run behind nohup or ``&``.
+
+    And let Python keep what it compiled: tests start hundreds of programs.
+    """
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+LONGEST = (
+    "story/test_demo.py",
+    "agent/docker/test_docker_daemon.py",
+    "provisioning/live/test_live.py",
+    "trainer/exactness/test_training.py",
+    "trainer/exactness/test_data.py",
+    "trainer/exactness/test_phases.py",
+    "trainer/exactness/test_arrays.py",
+    "trainer/exactness/test_callbacks.py",
+    "trainer/keras/test_resume.py",
+    "trainer/files/test_files.py",
+    "agent/test_daemon.py",
+    "agent/test_contract.py",
+    "agent/stores/test_contract.py",
+    "trainer/test_examples.py",
+    "trainer/keras/test_calls.py",
+    "trainer/exactness/test_told.py",
+    "agent/test_endings.py",
+    "provisioning/cli/test_weights.py",
+    "trainer/exactness/test_kills.py",
+)
+"""Files of more than thirty seconds: begun first, so that no process is left alone with one."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    turns = {here / name: turn for turn, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: turns.get(item.path, len(turns)))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
