@@ -6,6 +6,7 @@ PyTorch changes its tensors in place.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -60,9 +61,8 @@ def slot_of(thing: Any) -> Slot | None:
     """``thing`` as a :class:`Slot`; None: it is a variable of TensorFlow, or none at all."""
     if isinstance(thing, Slot):
         return thing
-    if _is_torch(thing) or any(kind.__module__.startswith(_OF_KERAS) for kind in _kinds(thing)):
-        return Slot(thing)
-    return None
+    kind: Any = type(thing)
+    return Slot(thing) if _of_torchs_kind(kind) or _of_keras(kind) else None
 
 
 def identity(slot: Slot) -> int:
@@ -83,11 +83,19 @@ def held_by_modules(model: Any) -> list[tuple[str, Any]]:
 
 
 def _is_torch(value: Any) -> bool:
-    return any(kind.__module__ == "torch" and kind.__name__ == "Tensor" for kind in _kinds(value))
+    kind: Any = type(value)
+    return _of_torchs_kind(kind)
 
 
-def _kinds(value: Any) -> tuple[type, ...]:
-    return type(value).__mro__
+# Asked for every variable at every save.
+@functools.cache
+def _of_torchs_kind(kind: type) -> bool:
+    return any(each.__module__ == "torch" and each.__name__ == "Tensor" for each in kind.__mro__)
+
+
+@functools.cache
+def _of_keras(kind: type) -> bool:
+    return any(each.__module__.startswith(_OF_KERAS) for each in kind.__mro__)
 
 
 def _of_torch(tensor: Any) -> np.ndarray:

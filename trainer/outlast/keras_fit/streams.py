@@ -18,6 +18,7 @@ from outlast.generators import read_torch, set_torch
 from outlast.keras_fit import attributes, backends
 from outlast.keras_fit.data import Data
 from outlast.keras_fit.inspect_data import Finding
+from outlast.keras_fit.replay import Replay
 
 State = dict[str, Any]
 
@@ -121,7 +122,7 @@ class Stream(Data):
         self.put(position["made"])
         iterator = self.make()
         assert self._reading is not None, "making an iterator begins a reading"
-        self._reading.go_to(taken, position)
+        self._reading.go_to(taken, position, self.replay)
         self.put(now)
         self.settle(position)
         return iterator
@@ -225,7 +226,7 @@ class _Reading:
         ahead = self._before.get(taken, self._ahead)
         return {"made": self._made, "first": self._first, "ahead": ahead}
 
-    def go_to(self, taken: int, position: State) -> None:
+    def go_to(self, taken: int, position: State, replay: Replay) -> None:
         """Be at ``position``, in an iterator that was just made."""
         self._made, self._first, self._ahead = (
             position["made"],
@@ -235,7 +236,7 @@ class _Reading:
         self._count = taken
         if self._first is not None:
             self._put(self._first)
-            _pass_over(self._inner, taken)
+            _pass_over(self._inner, taken, replay)
 
     def _next_as_before(self) -> Any:
         """A batch that was read ahead, once more from the same numbers."""
@@ -251,12 +252,14 @@ class _Reading:
             self._put(now)
 
 
-def _pass_over(inner: Any, count: int) -> None:
+def _pass_over(inner: Any, count: int, replay: Replay) -> None:
     # Without workers and with a dataset that has indices, only these need be drawn.
-    quick = type(inner).__name__ == "_SingleProcessDataLoaderIter" and not _is_iterable(inner)
+    if type(inner).__name__ != "_SingleProcessDataLoaderIter" or _is_iterable(inner):
+        replay.drop(inner, count)
+        return
     with contextlib.suppress(StopIteration):
         for _ in range(count):
-            inner._next_index() if quick else next(inner)
+            inner._next_index()
 
 
 def _is_iterable(loader: Any) -> bool:

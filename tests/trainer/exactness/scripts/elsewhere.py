@@ -193,6 +193,8 @@ def two_fits(resume: Resume) -> Trained:
 def _loader(**options: Any) -> Any:
     import torch
 
+    torch.manual_seed(7)  # Keras seeds it only where it runs on it
+
     class Noisy(torch.utils.data.Dataset):  # type: ignore[misc,name-defined]
         """Draws from PyTorch's and Python's generators in every item, wherever it runs."""
 
