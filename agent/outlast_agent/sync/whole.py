@@ -22,6 +22,8 @@ from outlast_agent.sync import beneath
 MAX_OBJECT_BYTES = 256 << 20
 """The library writes objects of about 64 MiB. Each carrier holds one in memory."""
 
+MAX_KIND = 40
+"""Letters; the library has four kinds."""
 MOST_TOLD = 20
 """Checkpoints that are refused: a hostile program can make as many as it likes."""
 
@@ -119,8 +121,9 @@ class Scratch:
         lineage = self._lineage
         parent = lineage.parent
         allowed = set(parent.objects) if parent else set()
-        if not manifest.kind.isidentifier() or not manifest.kind.isascii():
-            raise ManifestError(f"it calls its kind {manifest.kind!r:.80}")
+        kind = manifest.kind
+        if not kind.isidentifier() or not kind.isascii() or len(kind) > MAX_KIND:
+            raise ManifestError(f"it calls its kind {kind!r:.80}")
         if manifest.job != lineage.job:
             raise ManifestError(f"it is of job {manifest.job!r:.80}")
         if manifest.parent != (str(parent.id) if parent else None):
