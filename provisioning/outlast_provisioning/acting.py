@@ -130,7 +130,7 @@ class Actor:
             self._memory.note(str(launch.pool.get("name")), lambda seen: replace(seen, never=told))
             self._close(launch, "refused", told, "error")
             return
-        spec = job_spec(self._job, launch, pool)
+        spec = job_spec(self._job, launch, pool, between_losses=self._memory.between_losses)
         try:
             provider.ask(Request(launch.machine, pool, spec, spec.max_lifetime_seconds))
         except GiveUpError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from outlast.cadence import BETWEEN_LOSSES
 from outlast_agent import prices
 from outlast_agent.records import Launch, Record
 from outlast_agent.spec import CheckpointSpec, InputSpec, JobSpec, ResourceSpec
@@ -73,8 +74,19 @@ def rule_of(file: JobFile) -> Rule:
     return Rule(keep.newest, keep.every, best)
 
 
-def job_spec(job: Job, launch: Launch, pool: Pool) -> JobSpec:
-    """What the machine of ``launch`` is told. The provider adds where its notices appear."""
+def job_spec(
+    job: Job,
+    launch: Launch,
+    pool: Pool,
+    *,
+    given: float | None = None,
+    between_losses: float = BETWEEN_LOSSES,
+) -> JobSpec:
+    """What the machine of ``launch`` is told. The provider adds where its notices appear.
+
+    ``given``: seconds of notice that the pool's machines really had; None: what it promises.
+    ``between_losses``: seconds, as in ``outlast.cadence.BETWEEN_LOSSES``.
+    """
     file = job.file
     return JobSpec(
         job=job.name,
@@ -100,10 +112,11 @@ def job_spec(job: Job, launch: Launch, pool: Pool) -> JobSpec:
             every_seconds=file.checkpoint.every,
             durable_every_seconds=file.checkpoint.durable_every,
             max_overhead=file.checkpoint.max_overhead,
+            between_losses_seconds=between_losses,
             keep=rule_of(file),
             exact=file.checkpoint.exact,
         ),
-        grace_seconds=pool.grace_seconds,
+        grace_seconds=pool.grace_seconds if given is None else min(given, pool.grace_seconds),
         usd_per_hour=pool.price or prices.MACHINE_USD_PER_HOUR,
         usd_per_gb=prices.leaving(pool.provider, job.store),
         max_lifetime_seconds=file.max_lifetime,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from outlast.cadence import BETWEEN_LOSSES
 from outlast_agent.records import Beat, Record
 from outlast_provisioning.placement import Experience
 
@@ -22,6 +23,8 @@ class Memory:
     """When the machine of a launch was got from its provider."""
     experience: dict[str, Experience] = field(default_factory=dict)
     """By name of pool."""
+    between_losses: float = BETWEEN_LOSSES
+    """Seconds from one loss of what was not saved to the next, as far as it is known."""
     retry_ask: dict[int, float] = field(default_factory=dict)
     """Not to ask again for a launch before then."""
     failing: dict[int, float] = field(default_factory=dict)

@@ -27,6 +27,7 @@ from outlast_agent.records import (
 from outlast_agent.stores.base import NotFoundError, Store
 from outlast_provisioning.actions import Delete
 from outlast_provisioning.job import Job, machine_name, pools
+from outlast_provisioning.losses import between_losses
 from outlast_provisioning.memory import Memory
 from outlast_provisioning.placement import REFUSALS, after_refusal, choose, refused_by_all
 from outlast_provisioning.providers.base import Machine
@@ -69,6 +70,7 @@ def observe(
         launch = view.claim.launch
         claimed[launch] = min(first, claimed.get(launch, first))
     launches = _launches(store, job, listings, memory, claimed=claimed, now=now)
+    memory.between_losses = between_losses(attempts)
     cancel = find(store, layout.cancel(name), Cancel)
     beat = find(store, layout.beat(name), Beat)
     offer, wait = choose(pools(job), memory.experience, now)

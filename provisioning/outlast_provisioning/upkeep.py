@@ -87,11 +87,13 @@ def in_words(spec: JobSpec, found: Sequence[Upkeep]) -> list[str]:
             f"{'' if fixed else 'about '}every {for_people(each.durable_every)}; "
             f"{_dollars(each)}."
         )
+    paid = ""
+    if any(each.usd for each in found):
+        paid = f", and requests and traffic {share_text(MONEY_SHARE)} of the machine's price"
     if None in (checkpoint.every_seconds, checkpoint.durable_every_seconds):
         lines.append(
             f"They take at most {share_text(checkpoint.max_overhead)} of the training time "
-            "(checkpoint.max_overhead) where their intervals are auto, and requests and traffic "
-            f"at most {share_text(MONEY_SHARE)} of the machine's price."
+            f"(checkpoint.max_overhead) where their intervals are auto{paid}."
         )
     where = "" if spec.store.startswith("file:") else f", list prices of {prices.AS_OF}"
     lines.append(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from outlast.cadence import BETWEEN_LOSSES
 from outlast_agent import layout
 from outlast_agent.records import Beat, Signal, dump
 from outlast_provisioning.providers.base import Machine, TryAgainError
@@ -149,3 +152,21 @@ def test_a_machine_that_turns_up_after_the_end_is_deleted(bench: Bench) -> None:
     bench.cloud.machines[machine.name] = machine  # an ask that was answered very late
     bench.seconds(30)
     assert bench.cloud.machines == {}
+
+
+def test_what_was_lost_before_is_told_to_the_next_machine(bench: Bench) -> None:
+    train(bench)
+    told = []
+    for number in (1, 2):
+        machine = launches(bench.store)[-1].machine
+        told.append(bench.cloud.specs[machine].checkpoint.between_losses_seconds)
+        bench.cloud.evict(machine, notice=False)
+        bench.seconds(3)
+        assert len(launches(bench.store)) == number + 1
+        bench.daemons.claim(launches(bench.store)[-1].machine)
+        bench.seconds(8)
+    machine = launches(bench.store)[-1].machine
+    told.append(bench.cloud.specs[machine].checkpoint.between_losses_seconds)
+    # When the second was asked for, the first attempt had not been ended yet.
+    expected = [BETWEEN_LOSSES, BETWEEN_LOSSES, BETWEEN_LOSSES / 2]
+    assert told == pytest.approx(expected, abs=60)

@@ -46,6 +46,8 @@ from outlast_agent.sync.whole import Lineage, Scratch
 
 LOOK_SECONDS = 2.0
 SWEEP_SECONDS = 30.0
+FITS_AMONG = 4
+"""So many of the newest are looked through for the end of a ``fit``, without a deadline."""
 MANIFEST_SECONDS = 1.0
 """A manifest under way, the last step to a durable checkpoint, gets this before a newer one."""
 
@@ -219,13 +221,16 @@ class Uploader:
             manifest = self._scratch.manifest(id_)
             if manifest is not None:
                 candidates[id_] = manifest
-                if left is None:
-                    break  # without a deadline it is the newest
+                if left is None and len(candidates) == FITS_AMONG:
+                    break
         for newest in list(candidates.values())[:1]:
             self.newest_size = newest.size
         if self._carried is not None:  # the library may have removed it: it is held open
             candidates.setdefault(self._carried.id, self._carried)
         self._show(*candidates.values())
+        ends = [each for each in candidates.values() if each.kind == "fit"]
+        if left is None and ends:
+            return ends[-1]  # each of them stays in the store: none is passed over for a newer one
         chosen = budget.plan(self.waiting, rate=self.rate, left=left, under_way=self.under_way)
         return None if chosen.id is None else candidates[chosen.id]
 

@@ -229,6 +229,8 @@ class JobStory:
             "env": {**self.env, "STEP_LOG": str(steps)},
             "store": self._store_url,
             "pools": [{"provider": self.provider.name, "grace": f"{self.grace:g}s"}],
+            # Auto reckons with a loss each hour or so; here it is each minute or so.
+            "checkpoint": {"every": "5s", "durable_every": "5s"},
         }
         path = self.folder / "job.yaml"
         path.write_text(yaml.safe_dump(job, sort_keys=False))
