@@ -1,8 +1,9 @@
 """What a store's cloud takes for requests, for what lies there and for what leaves. Pure.
 
-List prices in US dollars, as of :data:`AS_OF`, before any discount or free allowance, of large
-regions in Europe and the USA; others take up to twice as much. They weigh costs against each
-other and make an estimate for people: a bill is the cloud's.
+List prices in US dollars, of :data:`AS_OF`, before any discount or free allowance, of large regions
+in Europe and the USA; other regions may take twice as much. They were taken from what others
+publish, not read from the clouds' own pages; those are named beside each, for whoever checks.
+They weigh costs against each other and make an estimate for people: a bill is the cloud's.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class Prices:
     """A gigabyte (10^9 bytes) kept for a month."""
 
 
-AS_OF = "2026-11"
+AS_OF = "2025"
 
 FREE = Prices()
 

@@ -64,7 +64,7 @@ def test_in_words() -> None:
         "Saves, for 1 GB of state: every 30 s on the machine, durable every 1 min; requests and "
         "traffic about $0.13 a day, 3 GB kept less than $0.01 a day."
     )
-    assert "list prices of 2026-11" in last
+    assert "list prices of 2025" in last
     the_spec = spec(max_overhead=0.005, usd_per_gb=0.09)
     first, bound, last = in_words(the_spec, [estimate(the_spec, GB)])
     assert "about every" in first
