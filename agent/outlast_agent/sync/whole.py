@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -96,6 +97,7 @@ class Scratch:
                 opened = beneath.open_file(self._root, *ref.key.split("/"))
                 descriptors[ref] = held.enter_context(opened)
                 _lock(descriptors[ref])
+                _check_name(self._root, ref, descriptors[ref])
             except (FileNotFoundError, BlockingIOError):
                 # The library may have removed it, or saved the same step again with other
                 # objects; else somebody else has had his hands in it.
@@ -145,3 +147,13 @@ def _lock(descriptor: int) -> None:
         raise  # it does so already
     except OSError:
         pass  # a file system without locks, on which it writes over none
+
+
+def _check_name(root: Path, ref: ObjectRef, descriptor: int) -> None:
+    """Raises FileNotFoundError if another file has its name by now, or none.
+
+    Between the opening and the lock it may have been taken away and written over.
+    """
+    with beneath.open_file(root, *ref.key.split("/")) as named:
+        if not os.path.samestat(os.fstat(named), os.fstat(descriptor)):
+            raise FileNotFoundError(ref.key)

@@ -12,6 +12,7 @@ import pytest
 from agent.scratch_kit import JOB, write
 from outlast.manifest import CheckpointId
 from outlast.spares import Spares
+from outlast_agent.sync import whole
 from outlast_agent.sync.whole import MOST_TOLD, Lineage, Scratch
 
 
@@ -73,3 +74,21 @@ def test_however_many_are_refused_only_some_are_told(scratch):
     assert not any(looking.manifest(id_) for id_ in looking.newer_than(None))
     assert len(refused) == MOST_TOLD + 1
     assert looking.newer_than(None) == []
+
+
+def test_what_was_taken_away_before_it_was_held_has_gone(scratch, monkeypatch):
+    refused: list[str] = []
+    manifest = write(scratch, 1, 1, [b"weights"])
+    (ref,) = manifest.objects
+    lock = whole._lock
+
+    def late(descriptor):
+        """The library needs it no more, and writes over it, before it is locked."""
+        (scratch / manifest.id.key).unlink()
+        (scratch / ref.key).rename(scratch / "another")
+        lock(descriptor)
+
+    monkeypatch.setattr(whole, "_lock", late)  # this instant cannot be had otherwise
+    with ExitStack() as held:
+        assert look(scratch, refused).hold(manifest, [ref], held) is None
+    assert refused == []
