@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 
 from outlast.manifest import CheckpointId, ManifestError
 from outlast_agent import layout, records
@@ -154,7 +155,7 @@ class Origin:
         for number in range(below - 1, 0, -1):
             key = layout.attempt_end(job, number)
             try:
-                data = surely.do(lambda key=key: context.store.read(key))  # type: ignore[misc]
+                data = surely.do(partial(context.store.read, key))
             except NotFoundError:
                 continue
             end = records.load(records.AttemptEnd, data, key=key)

@@ -9,6 +9,7 @@ import hashlib
 import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from outlast_agent import layout, records
@@ -170,7 +171,7 @@ class SetUp:
             check_key(key, operation="fetch")  # a refusal that no waiting lifts
             target = folder.joinpath(*key.split("/")[-1 if key == name else 1 :])
             target.parent.mkdir(parents=True, exist_ok=True)
-            surely.do(lambda key=key, target=target: store.fetch(key, target))  # type: ignore[misc]
+            surely.do(partial(store.fetch, key, target))
         if source.unpack:
             for key in entries:
                 archive = folder.joinpath(*key.split("/")[-1 if key == name else 1 :])

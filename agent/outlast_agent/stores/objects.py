@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import obstore
 from obstore.store import AzureStore, GCSStore, S3Store
@@ -29,6 +29,9 @@ from outlast_agent.stores.keys import check_key, check_prefix
 from outlast_agent.stores.local import opened, size_of, whole_file
 from outlast_agent.stores.object_errors import translate
 from outlast_agent.stores.patience import Patience
+
+if TYPE_CHECKING:
+    from obstore import GetOptions  # only there for type checkers
 
 Client = S3Store | AzureStore | GCSStore
 ClientFactory = Callable[[float], Client]
@@ -155,11 +158,11 @@ class ObjectStore(Store):
     def _range(
         self, key: str, operation: str, start: int, end: int, tag: str | None
     ) -> tuple[bytes, int, str | None]:
-        options: dict[str, Any] = {"range": (start, end)}
+        options: GetOptions = {"range": (start, end)}
         if tag:
             options["if_match"] = tag
         with self._request(operation, key, end - start, self._down) as client:
-            answer = obstore.get(client, key, options=options)  # type: ignore[arg-type]
+            answer = obstore.get(client, key, options=options)
             return answer.bytes().to_bytes(), answer.meta["size"], answer.meta["e_tag"]
 
     def _walk(self, prefix: str, after: str) -> Iterator[Entry]:
