@@ -9,6 +9,7 @@ measured in the same run:
 ``write_cpu_seconds_per_gb``   processor time of the save, library only
 ``frozen_ratio``         bytes written after a twentieth of the state changed / the whole
 ``restore_ratio``        first read -> all variables of a built model / a plain read, nothing cached
+``peer_restore_ratios``  the same for Keras and TensorFlow, each of its own files
 ``stall_ms``             excess of the snapshot's step and the next three (and ``warm_copy_ms``)
 ``extra_memory_ratio``   (peak - before) / state over ``memory_saves`` saves
 

@@ -27,7 +27,7 @@ def measure(size: str, folder: Path, *, times: int = 7) -> dict[str, Any]:
     ours = Ours(folder / "ours")
     ways: dict[str, Callable[[Any], None]] = {
         "outlast": ours.save,
-        **{name: _durable(way, folder / name) for name, way in _peers(made).items()},
+        **{name: _durable(way, folder / name) for name, way in peers(made).items()},
     }
     took: dict[str, list[float]] = {name: [] for name in ("direct", *ways)}
     processor: list[float] = []
@@ -98,7 +98,8 @@ def _frozen(size: str, folder: Path) -> float:
     return ours.bytes_written / whole
 
 
-def _peers(made: Any) -> dict[str, Callable[[Any, Path], None]]:
+def peers(made: Any) -> dict[str, Callable[[Any, Path], None]]:
+    """What others offer: a function each, that writes the model below a folder."""
     import tensorflow as tf
     from safetensors.numpy import save_file
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import mmap
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from outlast.manifest import (
     parse_manifest,
 )
 from outlast.plain import PREFIX, PlainError, decode
-from outlast.refused import OtherProcessesError
+from outlast.refused import OtherProcessesError, RefusedError
 
 _READERS = 4
 """Threads that read and verify objects."""
@@ -40,6 +41,12 @@ class DamagedError(Exception):
     """A checkpoint of which something is missing or altered; the message says what."""
 
 
+class AlteredError(RefusedError, DamagedError):
+    """What was whole when it was read first is not any more."""
+
+    code = "checkpoint-altered"
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A whole checkpoint, as one rank reads it."""
@@ -48,7 +55,7 @@ class Loaded:
     kind: str
     state: Any
     """What was given as :attr:`outlast.snapshot.Snapshot.state`."""
-    arrays: Mapping[str, np.ndarray]
+    arrays: Arrays
     """What was given as :attr:`outlast.snapshot.Snapshot.arrays`, each read when it is asked for,
     as a copy of its own."""
     manifest: Manifest
@@ -69,22 +76,55 @@ class Loaded:
 class Objects:
     """The verified bytes of a checkpoint's objects, mapped into memory."""
 
-    def __init__(self, root: Path, refs: Sequence[ObjectRef]) -> None:
-        """Raises DamagedError if one is missing, of another size, or altered; OSError."""
-        if len(refs) < 2:
-            self._views = [_verified(root, ref) for ref in refs]
-            return
-        with ThreadPoolExecutor(_READERS, "outlast-read") as readers:
-            self._views = list(readers.map(lambda ref: _verified(root, ref), refs))
+    def __init__(self, root: Path, refs: Sequence[ObjectRef], pieces: Iterable[Piece] = ()) -> None:
+        """Reads all of them. Of ``pieces`` it notes the hash, to know them again.
+
+        Raises DamagedError if an object is missing, of another size, or altered; OSError.
+        """
+        self._refs = refs
+        noted: list[set[Piece]] = [set() for _ in refs]
+        for piece in pieces:
+            noted[piece.object].add(piece)
+
+        def verify(index: int) -> tuple[memoryview, dict[Piece, str]]:
+            ordered = sorted(noted[index], key=lambda piece: piece.offset)
+            return _verified(root, refs[index], ordered, ahead=len(refs) > 1)
+
+        verified = _in_threads(verify, range(len(refs)))
+        self._views: list[memoryview] = [view for view, _ in verified]
+        self._hashes = {piece: hash_ for _, each in verified for piece, hash_ in each.items()}
+
+    def hash(self, piece: Piece) -> str:
+        """xxh3-128 of one piece, in hex; known already if it was among ``pieces``."""
+        return self._hashes.get(piece) or xxhash.xxh3_128_hexdigest(self.view(piece))
 
     def read(self, pieces: Sequence[Piece]) -> np.ndarray:
-        """The bytes of ``pieces``, end to end: uint8, of one's own."""
+        """The bytes of ``pieces``, end to end: uint8, of one's own. Raises AlteredError."""
         data = np.empty(sum(piece.length for piece in pieces), np.uint8)
-        end = 0
-        for piece in pieces:
-            np.copyto(data[end : end + piece.length], np.frombuffer(self.view(piece), np.uint8))
-            end += piece.length
+        for piece, run in _laid_out(pieces, data):
+            self._put(piece, run)
         return data
+
+    def fill(self, wanted: Iterable[tuple[Sequence[Piece], np.ndarray]]) -> None:
+        """Put the bytes of pieces, end to end, into arrays (uint8) that are there for them.
+
+        Raises AlteredError; then some of the arrays hold what must not be used.
+        """
+        runs = [run for pieces, there in wanted for run in _laid_out(pieces, there)]
+        _in_threads(lambda run: self._put(*run), runs)
+
+    def _put(self, piece: Piece, there: np.ndarray) -> None:
+        """Copy and hash at once: what is hashed is what has arrived."""
+        hasher, source = xxhash.xxh3_128(), np.frombuffer(self.view(piece), np.uint8)
+        for start in range(0, piece.length, _RUN):
+            run = there[start : start + _RUN]
+            np.copyto(run, source[start : start + _RUN])
+            hasher.update(run.data)
+        if hasher.hexdigest() != self._hashes.get(piece, hasher.hexdigest()):
+            raise AlteredError(
+                f"{self._refs[piece.object].key} changed on disk after it was verified: start "
+                "again; if it is still damaged then, the checkpoint before is used"
+            )
 
     def view(self, piece: Piece) -> memoryview:
         """The bytes of one piece, not copied."""
@@ -142,10 +182,11 @@ def load(root: Path, id_: CheckpointId, *, rank: int = 0, world_size: int = 1) -
             f"checkpoint {id_} was saved by {saved_by} and now {world_size} train: start as many "
             "as before"
         )
-    objects = Objects(root, manifest.objects)
     part = next((part for part in manifest.parts if part.rank == rank), None)
     if part is None:
         raise DamagedError(f"checkpoint {id_} has no part of rank {rank}")
+    pieces = (piece for array in part.arrays for piece in array.pieces)
+    objects = Objects(root, manifest.objects, pieces)
     arrays = Arrays(part.arrays, objects)
     try:
         state = decode(part.state, arrays)
@@ -188,6 +229,18 @@ class Arrays(Mapping[str, np.ndarray]):
         """Name, type and shape of each, in the order of saving, without reading any."""
         return list(self._arrays.values())
 
+    def below(self, prefix: str) -> Arrays:
+        """Those whose names begin with ``prefix``."""
+        named = [array for name, array in self._arrays.items() if name.startswith(prefix)]
+        return Arrays(named, self.objects)
+
+    def fill(self, there: Mapping[str, np.ndarray]) -> None:
+        """Put the bytes of arrays, by name, into memory (uint8) that is there for them.
+
+        Raises AlteredError; then some of it holds what must not be used.
+        """
+        self.objects.fill((self._arrays[name].pieces, memory) for name, memory in there.items())
+
 
 def numpy_type(name: str) -> np.dtype[Any]:
     """The numpy type called ``name``, ml_dtypes' among them. Raises ValueError."""
@@ -215,7 +268,27 @@ def check_array(array: Array) -> None:
         raise DamagedError(f"array {array.name!r:.200} has {held} bytes and should have {size}")
 
 
-def _verified(root: Path, ref: ObjectRef) -> memoryview:
+def _laid_out(pieces: Sequence[Piece], there: np.ndarray) -> Iterator[tuple[Piece, np.ndarray]]:
+    end = 0
+    for piece in pieces:
+        yield piece, there[end : end + piece.length]
+        end += piece.length
+
+
+def _in_threads(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    if len(items) < 2:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(_READERS, "outlast-read") as readers:
+        return list(readers.map(work, items))
+
+
+def _verified(
+    root: Path, ref: ObjectRef, pieces: Sequence[Piece], *, ahead: bool
+) -> tuple[memoryview, dict[Piece, str]]:
+    """The bytes of one object, and the hashes of its ``pieces``, which are in order.
+
+    ``ahead``: have the disk begin with all of it at once, beside the others.
+    """
     try:
         descriptor = os.open(root / ref.key, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError as error:
@@ -224,22 +297,36 @@ def _verified(root: Path, ref: ObjectRef) -> memoryview:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_size != ref.size:
             raise DamagedError(f"{ref.key} has {found.st_size} bytes: it was cut or altered")
-        if _hash_of(descriptor) != ref.hash:
+        if ahead and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+        whole, hashes = _hashes_of(descriptor, pieces)
+        if whole != ref.hash:
             raise DamagedError(f"{ref.key} was altered: its hash is another")
         data: Any = mmap.mmap(descriptor, ref.size, prot=mmap.PROT_READ) if ref.size else b""
     finally:
         os.close(descriptor)
-    return memoryview(data)
+    return memoryview(data), hashes
 
 
-def _hash_of(descriptor: int) -> str:
-    """Of all that is in the file; read, not mapped: that is as quick as the disk."""
-    hasher, block, at = xxhash.xxh3_128(), bytearray(_RUN), 0
-    view = memoryview(block)
+def _hashes_of(descriptor: int, pieces: Sequence[Piece]) -> tuple[str, dict[Piece, str]]:
+    """Of all that is in the file, and of each piece.
+
+    Read, not mapped: that is as quick as the disk.
+    """
+    whole, block, at = xxhash.xxh3_128(), bytearray(_RUN), 0
+    hashers = {piece: xxhash.xxh3_128() for piece in pieces}
+    view, left = memoryview(block), deque(pieces)
     while count := os.preadv(descriptor, [block], at):
-        hasher.update(view[:count])
+        whole.update(view[:count])
+        for piece in left:
+            if piece.offset >= at + count:
+                break
+            first, end = piece.offset - at, piece.offset + piece.length - at
+            hashers[piece].update(view[max(first, 0) : max(min(end, count), 0)])
         at += count
-    return hasher.hexdigest()
+        while left and left[0].offset + left[0].length <= at:
+            left.popleft()
+    return whole.hexdigest(), {piece: each.hexdigest() for piece, each in hashers.items()}
 
 
 def _read(path: Path, limit: int) -> bytes:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from outlast.keras_fit.capture import Variable, assign, mismatch, parts, read, variables_of
+from outlast.keras_fit import restoring
+from outlast.keras_fit.capture import Variable, mismatch, parts, read, variables_of
 from outlast.tracked import Tracked
 
 
@@ -47,7 +48,7 @@ class TrackedKeras(Tracked):
 
     def restore(self, saved: Any) -> None:
         """As :meth:`outlast.tracked.Tracked.restore`."""
-        assign(self._variables(), saved)
+        restoring.assign(self._variables(), saved)
 
     def _variables(self) -> list[Variable]:
         if self._is_model:

@@ -17,8 +17,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import xxhash
-
 from outlast.blocks import IDLE_SECONDS, Blocks
 from outlast.checkpoint import Arrays
 from outlast.chunks import Placed
@@ -132,7 +130,7 @@ class Writer:
             found = {}
             for array in arrays.info():
                 for piece in array.pieces:
-                    content = (xxhash.xxh3_128_hexdigest(arrays.objects.view(piece)), piece.length)
+                    content = (arrays.objects.hash(piece), piece.length)
                     found[content] = Placed(manifest.objects[piece.object], piece.offset)
             return found
 

@@ -123,7 +123,7 @@ def many_fits(count: int, kill: int | None = None, most: int = 64) -> None:
     import outlast
     from outlast.keras_fit import script
 
-    script.MOST_KEPT_FITS = most
+    script.KEPT_FITS, script.MOST_KEPT_FITS = min(most, script.KEPT_FITS), most
 
     model = _model()
     resume = outlast.Resume(every=0.001)
@@ -196,7 +196,7 @@ def custom_loop_variables() -> None:
     import keras
     import tensorflow as tf
 
-    from outlast.keras_fit import capture
+    from outlast.keras_fit import capture, restoring
 
     class Gan(keras.Model):
         def __init__(self) -> None:
@@ -224,7 +224,7 @@ def custom_loop_variables() -> None:
     gan.first.kernel.assign(tf.zeros((3, 2)))
     assert float(saved["p/00012 later"]) == 1.0, "a later update changed what was read"
     assert capture.mismatch(variables, saved, "p/") is None
-    capture.assign(variables, saved)
+    restoring.assign(variables, saved)
     assert float(raw[0]) == 1.0
     assert float(np.abs(gan.first.kernel).sum()) > 0
 

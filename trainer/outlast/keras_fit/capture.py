@@ -11,8 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from outlast.keras_fit import copied
 
 
@@ -23,6 +21,8 @@ class Variable:
     name: str
     value: Any
     """``tf.Variable``, or :class:`outlast.keras_fit.copied.Slot`."""
+    distributed: bool = False
+    """Whether a strategy keeps one like it on each device."""
 
 
 def variables_of(model: Any, optimizers: Iterable[Any] = (), more: Iterable[Any] = ()) -> list[Any]:
@@ -98,13 +98,6 @@ def mismatch(variables: Iterable[Variable], saved: Mapping[str, Any], prefix: st
     return None
 
 
-def assign(variables: Iterable[Variable], saved: Mapping[str, Any]) -> None:
-    """Give each variable the value at its place in ``saved``, which :func:`mismatch` passed."""
-    for variable, name in zip(variables, list(saved), strict=True):
-        value = saved[name]
-        variable.value.assign(value if hasattr(value, "device") else np.asarray(value))
-
-
 def optimizers_in(model: Any) -> Iterator[Any]:
     """Optimizers that the model holds as attributes, in lists and dicts too (a GAN's)."""
     from keras.optimizers import Optimizer  # noqa: PLC0415 - Keras loads with the first capture
@@ -133,7 +126,7 @@ def parts(variable: Any) -> list[Variable]:
     inner = getattr(variable, "_value", variable)  # Keras' Variable holds TensorFlow's
     values = getattr(inner, "values", None)
     if isinstance(values, (list, tuple)):  # tf.distribute's: one for each replica
-        return [Variable(f"{name} on {part.device}", part) for part in values]
+        return [Variable(f"{name} on {part.device}", part, distributed=True) for part in values]
     return [Variable(name, inner)]
 
 

@@ -6,11 +6,20 @@ It relies on what Keras' own BackupAndRestore relies on: the public methods of c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
-from outlast.keras_fit import build, callbacks_state, capture, randomness, telling, weights
+from outlast.keras_fit import (
+    build,
+    callbacks_state,
+    capture,
+    randomness,
+    restoring,
+    telling,
+    weights,
+)
 from outlast.keras_fit.capture import Variable
 from outlast.keras_fit.fit_call import FitCall
 from outlast.keras_fit.holdings import finite, other_model
@@ -41,11 +50,11 @@ class EpochFit(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
         self._record: dict[str, Any] | None = None
         if index < len(script.finished):
             self._over = script.finished[index].record
-            self._saved, self._prefix = script.finished[index].arrays, prefix_of(index)
+            self._saved: Mapping[str, Any] = script.finished[index].arrays
+            self._prefix = prefix_of(index)
         elif script.under_way is not None and run.resumed is not None:
             self._record, script.under_way = script.under_way, None
-            arrays, self._prefix = run.resumed.arrays, NOW
-            self._saved = {name: arrays[name] for name in arrays if name.startswith(NOW)}
+            self._saved, self._prefix = run.resumed.arrays.below(NOW), NOW
         record = self._over or self._record
         if record is not None:
             callbacks_state.prepare(
@@ -169,9 +178,10 @@ class EpochFit(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
     def _restore_variables(self) -> None:
         if not self._saved:
             return  # of a call long over, no longer kept
-        if capture.mismatch(self._variables(), self._saved, self._prefix) and self._call:
+        kinds = restoring.kinds(self._saved)
+        if capture.mismatch(self._variables(), kinds, self._prefix) and self._call:
             build.build_eagerly(self.model, self._call.epoch_iterator._distributed_dataset)
-        wrong = capture.mismatch(self._variables(), self._saved, self._prefix)
+        wrong = capture.mismatch(self._variables(), kinds, self._prefix)
         if wrong is not None:
             raise other_model(self._run, wrong)
-        capture.assign(self._variables(), self._saved)
+        restoring.assign(self._variables(), self._saved)

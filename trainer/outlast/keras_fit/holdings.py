@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from outlast.keras_fit import backends, build, callbacks_state, capture, randomness, weights
+from outlast.keras_fit import (
+    backends,
+    build,
+    callbacks_state,
+    capture,
+    randomness,
+    restoring,
+    weights,
+)
 from outlast.keras_fit.capture import Variable
 from outlast.keras_fit.data_validation import Validation
 from outlast.keras_fit.feed import Feed
@@ -32,6 +40,7 @@ class Holdings:
         self.graph: Any = None
         """Of the training step, once it is traced."""
         self._weights: str | None = None
+        self._restored: restoring.Held = {}
 
     def began(self) -> None:
         """The callbacks began; what they change from here on is saved."""
@@ -71,20 +80,25 @@ class Holdings:
         """The variables; ``live`` as in :func:`outlast.keras_fit.capture.read`."""
         return capture.read(self._variables(), prefix, live=live)
 
-    def restore_variables(self, run: Run, saved: Mapping[str, Any], prefix: str) -> None:
+    def restore_variables(
+        self, run: Run, saved: Mapping[str, Any], prefix: str, *, again: bool = False
+    ) -> None:
         """Give the variables back what :meth:`arrays` took, in a model that is built for it.
 
-        Raises :class:`outlast.refused.OtherModelError`; then nothing was changed.
+        ``again``: the same will be asked for once more before training, and is free for what did
+        not change. Raises :class:`outlast.refused.OtherModelError`; then nothing was changed.
         """
-        if self.graph is None and capture.mismatch(self._variables(), saved, prefix):
+        kinds = restoring.kinds(saved)
+        if self.graph is None and capture.mismatch(self._variables(), kinds, prefix):
             self.trace()
             if self.graph is None and backends.on_tensorflow():
                 build.build_eagerly(self._model, self._dataset)
         variables = self._variables()
-        wrong = capture.mismatch(variables, saved, prefix)
+        wrong = capture.mismatch(variables, kinds, prefix)
         if wrong is not None:
             raise other_model(run, wrong)
-        capture.assign(variables, saved)
+        restored = restoring.assign(variables, saved, self._restored)
+        self._restored = restored if again else {}
 
     def restore_rest(self, record: dict[str, Any]) -> list[str]:
         """Callbacks and random generators; the kinds of callbacks that are not there any more."""

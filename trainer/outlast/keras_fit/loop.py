@@ -92,7 +92,7 @@ class Fit:
         self._validation.go_to(record["validation"])
         self._find(record["data"], steps=int(record["epoch_steps"]) if begun else None)
         self._held.trace()
-        lost = self._restore(record)
+        lost = self._restore(record, again=begun)
         if lost:
             self._run.note(
                 "warning",
@@ -279,11 +279,10 @@ class Fit:
             live=live,
         )
 
-    def _restore(self, record: dict[str, Any]) -> list[str]:
+    def _restore(self, record: dict[str, Any], *, again: bool = False) -> list[str]:
         loaded = self._run.resumed
         assert loaded is not None, "there is a record, so there is a checkpoint"
-        saved = {name: loaded.arrays[name] for name in loaded.arrays if name.startswith(NOW)}
-        self._held.restore_variables(self._run, saved, NOW)
+        self._held.restore_variables(self._run, loaded.arrays.below(NOW), NOW, again=again)
         return self._held.restore_rest(record)
 
     def _find(self, position: dict[str, Any], *, steps: int | None) -> None:
