@@ -81,6 +81,12 @@ def distributed() -> None:
     trained()
 
 
+def of_flax() -> None:
+    """As if Flax were there."""
+    keras.config.is_nnx_enabled = lambda: True
+    trained()
+
+
 def held() -> None:
     """What is read stays as it is, unless it may be live; then nothing is copied."""
     model = compiled(_model())

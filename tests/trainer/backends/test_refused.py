@@ -44,6 +44,12 @@ def test_a_distribution(scripts: Scripts) -> None:
     assert "does not save what is trained under keras.distribution (DataParallel)" in line
 
 
+def test_variables_of_flax(scripts: Scripts, backend: str) -> None:
+    if backend != "jax":
+        pytest.skip("what jax alone has")
+    assert "set KERAS_NNX_ENABLED=false" in scripts.refused("of_flax")
+
+
 def test_a_checkpoint_of_another_framework(scripts: Scripts, backend: str) -> None:
     assert scripts.run("trained", kill=3).code == -9
     line = scripts.refused("trained", saved_by="keras")

@@ -46,6 +46,12 @@ def check(backend: str) -> None:
             f"({type(found).__name__}) on {backend}: train on one device, or use outlast.Session "
             "in a loop of your own"
         )
+    of_flax = getattr(keras.config, "is_nnx_enabled", None)  # newer versions of Keras have it
+    if backend == "jax" and of_flax is not None and of_flax():
+        raise OtherBackendError(
+            "outlast.Resume does not save variables that Keras leaves to Flax: set "
+            "KERAS_NNX_ENABLED=false, or use outlast.Session in a loop of your own"
+        )
 
 
 def findings(model: Any) -> Iterator[Finding]:
