@@ -88,6 +88,9 @@ class AttemptEnd(Record):
     durable_step: int | None = None
     started_from: str | None = None
     """Checkpoint id that the attempt resumed from."""
+    given_seconds: float | None = None
+    """From its notice to its machine's last sign of life, if that went before the daemon could
+    end the attempt; as seen by the controller, so a little less than it was."""
     exit_code: int | None = None
     cause: str | None = None
     """One word for the failure table: ``error``, ``out-of-memory``, ``image``, ``command``,

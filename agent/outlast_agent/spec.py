@@ -90,7 +90,7 @@ class JobSpec(Frozen):
     checkpoint: CheckpointSpec = CheckpointSpec()
     watcher: WatcherSpec = WatcherSpec()
     grace_seconds: float = 30.0
-    """Notice that this pool promises."""
+    """Notice that is reckoned with: what this pool promises, or less if it gave less before."""
     usd_per_hour: float = Field(default=MACHINE_USD_PER_HOUR, gt=0)
     """What the machine costs, about."""
     usd_per_gb: float = Field(default=0.0, ge=0)

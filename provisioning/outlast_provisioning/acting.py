@@ -130,7 +130,9 @@ class Actor:
             self._memory.note(str(launch.pool.get("name")), lambda seen: replace(seen, never=told))
             self._close(launch, "refused", told, "error")
             return
-        spec = job_spec(self._job, launch, pool, between_losses=self._memory.between_losses)
+        given = self._memory.given.get(pool.name, pool.grace_seconds)
+        losses = self._memory.between_losses
+        spec = job_spec(self._job, launch, pool, given=given, between_losses=losses)
         try:
             provider.ask(Request(launch.machine, pool, spec, spec.max_lifetime_seconds))
         except GiveUpError as error:

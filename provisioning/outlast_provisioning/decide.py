@@ -263,12 +263,21 @@ def _lost(world: World) -> Iterator[EndAttempt]:
                 outcome="failed" if stuck else "lost",
                 step=beat.step if beat else None,
                 durable_step=max(durable, default=None),
+                given_seconds=_given(world, view),
                 cause="stuck" if stuck else None,
                 message=text,
             ),
             launch.number,
             text,
         )
+
+
+def _given(world: World, view: AttemptView) -> float | None:
+    """How long its machine lived after the notice; None: there was none, or it was not seen."""
+    if view.notice is None or world.beat is None or world.beat.attempt != view.number:
+        return None
+    lived = view.notice_age - world.beat_age
+    return lived if lived > 0 else None  # a controller that has just begun saw neither happen
 
 
 def _cancel(world: World, policy: Policy) -> list[Action]:

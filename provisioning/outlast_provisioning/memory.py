@@ -23,6 +23,8 @@ class Memory:
     """When the machine of a launch was got from its provider."""
     experience: dict[str, Experience] = field(default_factory=dict)
     """By name of pool."""
+    given: dict[str, float] = field(default_factory=dict)
+    """The notice that machines of a pool really had, by name of pool."""
     between_losses: float = BETWEEN_LOSSES
     """Seconds from one loss of what was not saved to the next, as far as it is known."""
     retry_ask: dict[int, float] = field(default_factory=dict)

@@ -30,6 +30,7 @@ from outlast_provisioning.job import Job, machine_name, pools
 from outlast_provisioning.losses import between_losses
 from outlast_provisioning.memory import Memory
 from outlast_provisioning.placement import REFUSALS, after_refusal, choose, refused_by_all
+from outlast_provisioning.promises import notices_given
 from outlast_provisioning.providers.base import Machine
 from outlast_provisioning.world import AttemptView, LaunchView, World
 
@@ -70,6 +71,12 @@ def observe(
         launch = view.claim.launch
         claimed[launch] = min(first, claimed.get(launch, first))
     launches = _launches(store, job, listings, memory, claimed=claimed, now=now)
+    memory.given = notices_given(
+        (str(one.record.pool.get("name")), view)
+        for view in attempts
+        for one in launches
+        if one.number == view.claim.launch
+    )
     memory.between_losses = between_losses(attempts)
     cancel = find(store, layout.cancel(name), Cancel)
     beat = find(store, layout.beat(name), Beat)
@@ -146,16 +153,26 @@ def _attempts(store: Store, name: str, memory: Memory, now: float) -> tuple[Atte
         key = layout.claim(name, number)
         age = memory.seen(key, now)
         notice = end = None
-        end_age = 0.0
+        end_age = notice_age = 0.0
         if "notice" in parts[number]:
             notice_key = layout.attempt_notice(name, number)
             notice = _once(store, notice_key, AttemptNotice, memory)
+            notice_age = memory.seen(notice_key, now)
         if "end" in parts[number]:
             end_key = layout.attempt_end(name, number)
             end = _once(store, end_key, AttemptEnd, memory)
             end_age = memory.seen(end_key, now)
         claim = _once(store, key, Claim, memory)
-        views.append(AttemptView(claim=claim, age=age, notice=notice, end=end, end_age=end_age))
+        views.append(
+            AttemptView(
+                claim=claim,
+                age=age,
+                notice=notice,
+                notice_age=notice_age,
+                end=end,
+                end_age=end_age,
+            )
+        )
     return tuple(views)
 
 

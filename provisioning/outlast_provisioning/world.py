@@ -64,6 +64,7 @@ class AttemptView:
     notice: AttemptNotice | None = None
     end: AttemptEnd | None = None
     end_age: float = 0.0
+    notice_age: float = 0.0
     age: float = 0.0
     """Since this controller first saw the claim."""
 
