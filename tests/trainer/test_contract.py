@@ -49,8 +49,9 @@ def test_everything_comes_back(tmp_path):
     write_announcement(tmp_path, announcement)
     assert read_announcement(tmp_path) == announcement
     progress = Progress(
-        512, "validation", 500, 0.1, 0.02, 1000, 256, 3, 5, {"loss": 0.5}, 9.5, 0.01, 0.2, 513, 0.3
-    )
+        512, "validation", 500, 0.1, 0.02, 1000, 256, 3, 5, {"loss": 0.5}, 9.5, 0.01, 0.2, 513, 0.3,
+        save_every=12.0,
+    )  # fmt: skip
     write_progress(tmp_path, progress)
     assert read_progress(tmp_path) == progress
     write_end(tmp_path, End("yielded", 512))

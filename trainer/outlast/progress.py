@@ -55,8 +55,6 @@ class Progress:
     """Duration of the latest save, from snapshot to whole in scratch."""
     save_bytes: int | None = None
     """Bytes that the latest save wrote."""
-    save_every: float | None = None
-    """From the latest save to the next, as it is chosen now."""
     resumed_step: int | None = None
     """Step this process resumed from; None: it started from nothing."""
     epoch: int | None = None
@@ -73,6 +71,8 @@ class Progress:
     """Step of a save that is being written; None: none is."""
     saving_seconds: float | None = None
     """For how long it has been."""
+    save_every: float | None = None
+    """From the latest save to the next, as it is chosen now."""
 
 
 @dataclass(frozen=True)

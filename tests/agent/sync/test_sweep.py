@@ -117,7 +117,8 @@ def test_what_was_read_wrong_once_stays(store):
 
         def read(self, key, *, limit=1 << 20):
             self.reads += 1
-            return b"{" if self.reads == 1 else super().read(key, limit=limit)
+            # The newest is read first: the third is the one that would go.
+            return b"{" if self.reads == 3 else super().read(key, limit=limit)
 
     sweep(Wrong(store), 1)
     assert len(ids(store)) == 3
