@@ -23,14 +23,14 @@ from outlast_agent.control import Control, Said
 from outlast_agent.folders import AttemptFolders, remove_tree
 from outlast_agent.logs import LogShipper, bound
 from outlast_agent.outlook import Outlook
-from outlast_agent.runtimes.base import Exit, Running, TryAgainError, Work
-from outlast_agent.spec import CheckpointSpec
+from outlast_agent.runtimes.base import Exit, Running, TryAgainError
 from outlast_agent.sync.cadence import cadence_of
 from outlast_agent.sync.restore import Downloader
 from outlast_agent.sync.sweep import Sweeper
 from outlast_agent.sync.upload import Durable, Uploader
 from outlast_agent.sync.whole import Lineage
 from outlast_agent.teller import Teller
+from outlast_agent.working import work_of
 
 FULL_DISK = 16 << 20
 """Bytes: with less than this left, a failure is put down to the disk."""
@@ -89,32 +89,9 @@ class Attempt:
         name = f"{manifest.id}\n".encode()
         replace_file(self.folders.parent, name + dump_manifest(manifest))
 
-    def work(self, image: str | None) -> Work:
-        """What the runtime is to run."""
-        spec, folders = self._context.spec, self._context.folders
-        inputs = tuple((folders.input(n), each.to) for n, each in enumerate(spec.inputs))
-        return Work(
-            job=spec.job,
-            machine=spec.machine,
-            launch=spec.launch,
-            attempt=self.number,
-            image=image,
-            command=spec.command,
-            env={**spec.env, **_cadence(spec.checkpoint)},
-            scratch=self.folders.scratch,
-            outputs=self.folders.outputs,
-            control=self.folders.control,
-            code=folders.code if spec.code_sha256 is not None else None,
-            log=self.folders.log,
-            state=self.folders.state,
-            inputs=inputs,
-            resources=spec.resources,
-            network=spec.docker_network,
-        )
-
     def start(self, image: str | None) -> None:
         """Start the command. Raises CannotStartError, TryAgainError, OSError."""
-        work = self.work(image)
+        work = work_of(self._context, self.number, image)
         # From here on an attempt that leaves no trace has run and is lost: never start it twice.
         if not self.folders.started.exists():
             create_file(self.folders.started, b"")
@@ -126,7 +103,7 @@ class Attempt:
 
     def adopt(self, image: str | None) -> bool:
         """Find what an earlier daemon of this boot started. Raises TryAgainError, OSError."""
-        self._running = self._context.runtime.adopt(self.work(image))
+        self._running = self._context.runtime.adopt(work_of(self._context, self.number, image))
         if self._running is None:
             return False
         if self.folders.parent.exists():
@@ -373,15 +350,3 @@ class Attempt:
             return int(self.folders.notes_told.read_bytes())
         except FileNotFoundError:
             return 0
-
-
-def _cadence(checkpoint: CheckpointSpec) -> dict[str, str]:
-    """How to save, as ``outlast.environment`` reads it."""
-    found: dict[str, str] = {
-        "OUTLAST_EXACT": checkpoint.exact,
-        "OUTLAST_MAX_OVERHEAD": str(checkpoint.max_overhead),
-        "OUTLAST_BETWEEN_LOSSES": str(checkpoint.between_losses_seconds),
-    }
-    if checkpoint.every_seconds is not None:
-        found["OUTLAST_EVERY"] = str(checkpoint.every_seconds)
-    return found
