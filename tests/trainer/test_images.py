@@ -121,6 +121,16 @@ def test_what_never_changes_is_not_copied_from_the_third_save_on(tmp_path: Path)
     assert chain.load()["frozen"].tobytes() == frozen.tobytes()
 
 
+def test_what_was_prepared_for_is_taken_without_making_memory(tmp_path: Path) -> None:
+    chain = Chain(tmp_path)
+    arrays = arrays_of(1)
+    chain.copier.prepare(arrays)
+    made = chain.arena._memory
+    state = {f"$state/{number}": np.full(2500, number, np.uint32) for number in range(20)}
+    chain.save({**arrays, **state})
+    assert chain.arena._memory is made
+
+
 def test_one_snapshot_at_a_time_and_none_without_memory(tmp_path: Path) -> None:
     chain = Chain(tmp_path)
     arrays = arrays_of(1)

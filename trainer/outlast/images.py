@@ -23,6 +23,8 @@ OBJECT_BYTES = 64 << 20
 _AT_ONCE = 4 << 20
 """Bytes that one thread copies at a time."""
 _WORTH_A_THREAD = 16 << 20
+_SPARE = 4 << 20
+"""Bytes for what a save has beside the arrays that were known before."""
 
 
 def full(length: int, more: int, limit: int) -> bool:
@@ -112,7 +114,8 @@ class Copier:
     def prepare(self, arrays: Mapping[str, Any]) -> None:
         """Have memory for ``arrays``, touched: the first save is no slower than others then."""
         taken = _taken(arrays, self._limit)
-        self._arena.make(self._laid_out([taken]).bytes)
+        size = self._laid_out([taken]).bytes
+        self._arena.make(size + max(_SPARE, size // 64))
 
     def copy(
         self, arrays: Mapping[str, Any], *, live: bool, changing: Collection[str]
