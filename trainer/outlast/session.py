@@ -24,6 +24,7 @@ import numpy as np
 
 from outlast.generators import read_generators, set_generators
 from outlast.machines import compare
+from outlast.plain import encode
 from outlast.refused import OtherModelError, OtherProgramError
 from outlast.run import Run
 from outlast.snapshot import Snapshot
@@ -188,7 +189,8 @@ class Session:
     def _end_step(self) -> None:
         if not self._prepared:  # what is saved is known now, and no save is due yet
             self._prepared = True
-            self._run.prepare(self._snapshot().arrays)
+            snapshot = self._snapshot()
+            self._run.prepare({**snapshot.arrays, **encode(snapshot.state)[1]})
         self.steps_done += 1
         self._run.step_end(self.steps_done)
         if self._run.stop_requested:
