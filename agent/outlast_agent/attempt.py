@@ -8,7 +8,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.events import (
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
 from watchdog.observers import Observer
 
 from outlast import notice as notices
@@ -32,6 +38,7 @@ from outlast_agent.sync.whole import Lineage
 from outlast_agent.teller import Teller
 from outlast_agent.working import work_of
 
+_LOOKED_AT = [FileMovedEvent, FileCreatedEvent, FileClosedEvent]
 FULL_DISK = 16 << 20
 """Bytes: with less than this left, a failure is put down to the disk."""
 
@@ -142,18 +149,19 @@ class Attempt:
         self._shipper = LogShipper(context, self.number, self.folders.log)
 
     def _watch_scratch(self, uploader: Uploader) -> None:
-        """Look at once when the library has written a manifest; the listing is the truth."""
+        """Look at once when the library has written something; the listing is the truth."""
 
         class Handler(FileSystemEventHandler):
             def on_any_event(self, event: FileSystemEvent) -> None:
-                if event.event_type in ("moved", "created", "closed"):
+                if not event.is_directory:
                     uploader.look()
 
-        folder = self.folders.scratch / "checkpoints"
+        scratch = self.folders.scratch
         observer = Observer()
         try:
-            folder.mkdir(exist_ok=True)
-            observer.schedule(Handler(), str(folder))
+            for folder in (scratch / "checkpoints", scratch / "objects" / f"{self.number:06d}"):
+                folder.mkdir(parents=True, exist_ok=True)
+                observer.schedule(Handler(), str(folder), event_filter=_LOOKED_AT)
             observer.start()
         except OSError as error:
             self._context.journal.warning(

@@ -94,6 +94,7 @@ class Uploading:
         self.uploader = Uploader(
             store, scratch, lineage, surely, sweeper=sweeper,
             cadence=more.pop("cadence", Cadence(more.pop("every", 0.0))),
+            expected_rate=more.pop("expected_rate", None),
             on_durable=self.durable.append, on_refused=self.refused.append,
             on_crash=self.crashed.append,
         )  # fmt: skip

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,16 +31,15 @@ from outlast.manifest import (
 from outlast_agent import budget, layout
 from outlast_agent.clock import age
 from outlast_agent.stores.base import (
-    AlreadyExistsError,
     RefusedError,
     Store,
     StoreError,
     UnavailableError,
 )
 from outlast_agent.surely import StoppedError, Surely
-from outlast_agent.sync import beneath
 from outlast_agent.sync.cadence import Cadence
-from outlast_agent.sync.carriers import CLOSE_SECONDS, COUNT, Carriers
+from outlast_agent.sync.carriers import CLOSE_SECONDS, Carriers
+from outlast_agent.sync.sending import Sending
 from outlast_agent.sync.sweep import Sweeper
 from outlast_agent.sync.whole import Lineage, Scratch
 
@@ -50,6 +49,9 @@ FITS_AMONG = 4
 """So many of the newest are looked through for the end of a ``fit``, without a deadline."""
 MANIFEST_SECONDS = 1.0
 """A manifest under way, the last step to a durable checkpoint, gets this before a newer one."""
+
+IDLE_SECONDS = 30.0
+"""After so long without anything to send, its memory is given back."""
 
 _GLANCE = 0.05
 """While something is carried it is looked this often whether something better has come."""
@@ -75,10 +77,10 @@ class Uploader:
     """Makes one attempt's checkpoints durable until it is closed.
 
     ``cadence`` says how many seconds lie between two uploads on cadence, at least.
-    ``sweeper`` deletes between two uploads. ``surely`` makes the retrying caller for a stop
-    event. The callbacks come from the uploader's own thread: ``on_refused`` with what is wrong
-    with a checkpoint that an honest library would not have written, ``on_crash`` with whatever
-    ended the thread.
+    ``sweeper`` deletes between two uploads. ``surely`` makes the retrying caller for a stop event.
+    The callbacks come from the uploader's own thread: ``on_refused`` with what is wrong with a
+    checkpoint that an honest library would not have written, ``on_crash`` with whatever ended the
+    thread.
     """
 
     def __init__(
@@ -102,9 +104,16 @@ class Uploader:
         self._cadence = cadence
         self._on_durable, self._on_crash = on_durable, on_crash
         self._prefix = layout.job_root(lineage.job)
-        self._known: set[ObjectRef] = set(lineage.parent.objects) if lineage.parent else set()
-        self._rate = budget.Rate()
-        self._live_rate = expected_rate
+        self._carriers = Carriers()
+        self._sending = Sending(
+            store,
+            self._prefix,
+            self._scratch,
+            carriers=self._carriers,
+            surely=surely,
+            known=lineage.parent.objects if lineage.parent else (),
+            expected_rate=expected_rate,
+        )
         self._carried: Manifest | None = None
         self._last_begun = float("-inf")
         self._last_sweep = time.monotonic()
@@ -126,7 +135,8 @@ class Uploader:
         self._flush: Callable[[], None] | None = None
         self._give_up_at: float | None = None
         self._closed = threading.Event()
-        self._carriers = Carriers()
+        self._warmed = False
+        self._active_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="upload", daemon=True)
 
     def start(self) -> None:
@@ -168,7 +178,7 @@ class Uploader:
     @property
     def rate(self) -> float | None:
         """Measured bytes per second; None before the first upload."""
-        return self._rate.bytes_per_second or self._live_rate
+        return self._sending.rate
 
     # The deciding thread ------------------------------------------------------------------------
 
@@ -176,6 +186,7 @@ class Uploader:
         try:
             self._surely(self._closed).do(self._learn)
             while not self._closed.is_set():
+                self._warm()
                 ended = self._program_ended()  # asked first: a look before that may be too early
                 chosen = None if self._flush_is_over() else self._choose(left=self._left())
                 if chosen is None:
@@ -184,6 +195,7 @@ class Uploader:
                 elif self._due(chosen):
                     self._upload(chosen)
                     continue
+                self._send_ahead(chosen)
                 self._wait()
         except StoppedError:
             pass
@@ -196,7 +208,7 @@ class Uploader:
         attempt = self._lineage.attempt
         for entry in self._store.list(f"{layout.objects(self._lineage.job)}{attempt:06d}/"):
             try:
-                self._known.add(ObjectRef.parse(entry.key))
+                self._sending.known.add(ObjectRef.parse(entry.key))
             except ManifestError:
                 continue
         keys = self._store.list(f"{layout.checkpoints(self._lineage.job)}{attempt:06d}-")
@@ -217,7 +229,7 @@ class Uploader:
         candidates: dict[CheckpointId, Manifest] = {}
         for id_ in whole:
             if self._is_over():
-                break  # a hostile program may have left more than can be read in time
+                break  # a hostile program leaves more of them than can be read in time
             manifest = self._scratch.manifest(id_)
             if manifest is not None:
                 candidates[id_] = manifest
@@ -241,11 +253,14 @@ class Uploader:
             for each in waiting
         )
         # What is on its way cannot be recalled: whatever is carried instead comes after it.
-        behind = [] if self._carried is None else self._missing(self._carried)[:COUNT]
-        self.under_way = sum(ref.size for ref in behind)
+        behind = self._sending.under_way() if self._carried is not None else set()
+        self.under_way = sum(ref.size for ref in behind.intersection(self._carried_objects()))
 
     def _missing(self, manifest: Manifest) -> list[ObjectRef]:
-        return [ref for ref in dict.fromkeys(manifest.objects) if ref not in self._known]
+        return [ref for ref in dict.fromkeys(manifest.objects) if ref not in self._sending.known]
+
+    def _carried_objects(self) -> tuple[ObjectRef, ...]:
+        return () if self._carried is None else self._carried.objects
 
     def _missing_bytes(self, manifest: Manifest) -> int:
         return sum(ref.size for ref in self._missing(manifest))
@@ -274,7 +289,7 @@ class Uploader:
 
     def _wait(self) -> None:
         with self._lock:
-            seconds = LOOK_SECONDS
+            seconds = _GLANCE if self._sending.busy else LOOK_SECONDS
             if self._give_up_at is not None and self._flush is not None:
                 seconds = max(0.0, min(seconds, self._give_up_at - time.monotonic()))
             if not self._looked and not self._closed.is_set():
@@ -283,59 +298,54 @@ class Uploader:
 
     # One checkpoint -----------------------------------------------------------------------------
 
+    def _send_ahead(self, chosen: Manifest | None) -> None:
+        """Send objects of a save that is being written: its manifest finds them there."""
+        if chosen is None and self._is_time() and not self._is_over():
+            if not self._program_ended():
+                self._sending.offer(self._scratch.ahead(), None)
+            self._sending.step(hurry=self._is_rushing(), seconds=0.0)
+        now = time.monotonic()
+        if self._sending.busy:
+            self._active_at = now
+        elif now > self._active_at + IDLE_SECONDS:
+            self._sending.idle()
+
+    def _warm(self) -> None:
+        if self._is_rushing() and not self._warmed:
+            self._warmed = True
+            self._sending.warm()
+
     def _upload(self, manifest: Manifest) -> None:
         """Carry one checkpoint up, or leave it when something better comes."""
-        begun = self._last_begun = time.monotonic()
+        begun = self._last_begun = self._active_at = time.monotonic()
+        sending, objects = self._sending, tuple(dict.fromkeys(manifest.objects))
+        begun = min(begun, sending.early_since(objects) or begun)
+        there = {ref for ref in objects if ref in sending.known and not sending.is_early(ref)}
         self._carried = manifest
         self._show(manifest)
-        leave = threading.Event()
-        surely = self._surely(leave)
-        sent = 0
         held = ExitStack()
-        futures: set[Future[ObjectRef]] = set()
         try:
             missing = self._missing(manifest)
             descriptors = self._scratch.hold(manifest, missing, held)
             if descriptors is None:
                 return
-            for ref in missing:
-                futures.add(self._carriers.submit(self._carry, ref, descriptors[ref], surely))
-            while futures:
-                done, futures = wait(futures, _GLANCE, FIRST_COMPLETED)
-                for future in done:
-                    ref = future.result()
-                    self._known.add(ref)
-                    sent += ref.size
-                    self._live_rate = sent / max(1e-6, time.monotonic() - begun)
-                if done:
+            if self._carriers.may_leave():
+                sending.only(missing)
+            while missing := self._missing(manifest):
+                sending.offer(missing, descriptors)
+                if self._is_rushing() and not self._program_ended():
+                    sending.offer(self._scratch.ahead(), None)
+                if sending.step(hurry=self._is_rushing(), seconds=_GLANCE):
                     self._show(manifest)
-                if futures and (self._is_over() or self._has_better_than(manifest)):
+                elif self._is_over() or self._has_better_than(manifest):
                     return
         except OSError as error:
             self._scratch.refuse(manifest.id, str(error))
             return
         finally:
-            leave.set()
-            self._carriers.leave(futures, held)
+            sending.drop(held)
             self._carried = None
-        self._finish(manifest, missing, begun)
-
-    def _carry(self, ref: ObjectRef, descriptor: int, surely: Surely) -> ObjectRef:
-        data = beneath.read_object(descriptor, size=ref.size, digest=ref.hash, name=ref.key)
-
-        def create() -> None:
-            key = self._prefix + ref.key
-            try:
-                self._store.create(key, data)
-            except AlreadyExistsError as error:
-                # One that is there holds what its name says: an earlier daemon of this attempt
-                # sent it, or an answer was lost. A manifest must not rest on the word alone.
-                if not any(entry.key == key for entry in self._store.list(key)):
-                    text = f"create of {key}: the store says that it exists, and does not list it"
-                    raise UnavailableError(f"{text}: it is tried again") from error
-
-        surely.do(create)
-        return ref
+        self._finish(manifest, [ref for ref in objects if ref not in there], begun)
 
     def _is_over(self) -> bool:
         return self._closed.is_set() or self._flush_is_over()
@@ -372,15 +382,16 @@ class Uploader:
                 self._scratch.refuse(manifest.id, f"another one of this name is at {key}")
             return
         now = time.monotonic()
-        self._rate.add(sent, now - begun)
         self.durable = Durable(manifest.id, manifest.kind, manifest.size, sent, now - begun, now)
         self.every = self._cadence.interval(sent, len(new), self.rate)
+        self._sending.named(manifest.objects)
         self._sweeper.saw(manifest)
         self._on_durable(self.durable)
         if not self._may_not_sweep() and now >= self._last_sweep + SWEEP_SECONDS:
             self._last_sweep = now
             with suppress(StoreError):  # what is left over is swept with what comes after it
-                self._sweeper.sweep(self._known.discard, self._may_not_sweep)
+                forget, spared = self._sending.known.discard, self._sending.spared()
+                self._sweeper.sweep(forget, self._may_not_sweep, spared=spared)
 
     def _create(self, manifest: Manifest, key: str, data: bytes) -> bool | None:
         """Have its manifest at ``key``; False: another is. None: left, for something better."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,9 @@ MAX_KIND = 40
 MOST_TOLD = 20
 """Checkpoints that are refused: a hostile program can make as many as it likes."""
 
+LOOKED_THROUGH = 16
+"""Manifests, the newest, that are read for what they name: an honest library keeps fewer."""
+
 
 @dataclass(frozen=True)
 class Lineage:
@@ -46,6 +49,8 @@ class Scratch:
         self._root, self._lineage, self._on_refused = root, lineage, on_refused
         self._refused: set[CheckpointId] = set()
         self._manifests: dict[CheckpointId, Manifest] = {}
+        self._named: set[ObjectRef] = set()
+        self._looked_through: set[CheckpointId] = set()
         self._spoilt = False
 
     def newer_than(self, durable: CheckpointId | None) -> list[CheckpointId]:
@@ -75,9 +80,7 @@ class Scratch:
         if id_ in self._refused:
             return None
         try:
-            parts = ("checkpoints", f"{id_}.json")
-            data = beneath.read(self._root, *parts, limit=MAX_MANIFEST_BYTES)
-            manifest = parse_manifest(data, name=str(id_))
+            manifest = self._read(id_)
             self._check(manifest)
         except FileNotFoundError:
             return None
@@ -94,10 +97,7 @@ class Scratch:
         descriptors = {}
         for ref in refs:
             try:
-                opened = beneath.open_file(self._root, *ref.key.split("/"))
-                descriptors[ref] = held.enter_context(opened)
-                _lock(descriptors[ref])
-                _check_name(self._root, ref, descriptors[ref])
+                descriptors[ref] = held.enter_context(self.open(ref))
             except (FileNotFoundError, BlockingIOError):
                 # The library may have removed it, or saved the same step again with other
                 # objects; else somebody else has had his hands in it.
@@ -109,6 +109,55 @@ class Scratch:
                 self.refuse(manifest.id, str(error))
                 return None
         return descriptors
+
+    def ahead(self) -> list[ObjectRef]:
+        """Whole objects of this attempt that no manifest here has named yet."""
+        lying = set(self.objects())
+        if not lying <= self._named:
+            self._named = (self._named | self._named_now()) & lying
+        return sorted(lying - self._named, key=lambda ref: ref.key)
+
+    def _named_now(self) -> set[ObjectRef]:
+        """What the manifests that lie here name, whatever else is wrong with them."""
+        named: set[ObjectRef] = set()
+        with suppress(OSError):
+            names = beneath.names(self._root, "checkpoints")
+            for id_ in newest_first(names)[:LOOKED_THROUGH]:
+                known = self._manifests.get(id_)
+                if known is None and id_ not in self._looked_through:
+                    self._looked_through.add(id_)
+                    with suppress(OSError, ManifestError):
+                        known = self._read(id_)
+                named.update(known.objects if known is not None else ())
+        return named
+
+    def _read(self, id_: CheckpointId) -> Manifest:
+        parts = ("checkpoints", f"{id_}.json")
+        data = beneath.read(self._root, *parts, limit=MAX_MANIFEST_BYTES)
+        return parse_manifest(data, name=str(id_))
+
+    def objects(self) -> list[ObjectRef]:
+        """This attempt's objects that lie here, of a size that can be sent."""
+        folder = f"{self._lineage.attempt:06d}"
+        try:
+            names = beneath.names(self._root, "objects", folder)
+        except OSError:  # told when a manifest names something in it
+            return []
+        found = []
+        for name in names:
+            with suppress(ManifestError):
+                ref = ObjectRef.parse(f"objects/{folder}/{name}")
+                if ref.size <= MAX_OBJECT_BYTES:
+                    found.append(ref)
+        return found
+
+    @contextmanager
+    def open(self, ref: ObjectRef) -> Iterator[int]:
+        """A descriptor of an object that the library does not write over. Raises OSError."""
+        with beneath.open_file(self._root, *ref.key.split("/")) as descriptor:
+            _lock(descriptor)
+            _check_name(self._root, ref, descriptor)
+            yield descriptor
 
     def refuse(self, id_: CheckpointId, why: str) -> None:
         """Do not look at it again."""
