@@ -39,6 +39,13 @@ def test_a_save_takes_as_long_as_it_may() -> None:
     assert round(pace.rested, 6) == 2.0
 
 
+def test_it_does_not_rest_longer_because_there_is_more_to_write_than_was_expected() -> None:
+    clock = Clock()
+    pace = clock.pace()
+    pace.begin(spread=3.0, expected=0.01)
+    assert round(saved(clock, pace), 6) == 1.0 + 2.99
+
+
 def test_no_rest_where_there_is_no_time_or_it_is_hurried() -> None:
     clock = Clock()
     pace = clock.pace()
