@@ -1,14 +1,14 @@
 """Custom Keras loops: the dataset goes on where it was, another model is refused.
 
-TensorFlow is imported by one forked process, so that collecting the tests stays quick.
+They run in a process forked from one that has imported TensorFlow.
 """
 
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import textwrap
+
+from trainer.exactness.forks import shared
 
 SCRIPT = """
     import tempfile, pathlib
@@ -97,11 +97,11 @@ SCRIPT = """
 def test_datasets_models_and_optimizers(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
-    done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False
+    done = shared().run(
+        "runpy:run_path", {"path_name": str(script)}, folder=tmp_path, log=tmp_path / "log"
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    lines = done.stdout.splitlines()
+    assert done.code == 0, done.log[-3000:]
+    lines = done.log.splitlines()
     assert lines[0] == "pipelines 10"
     assert lines[1] == "optimizer 6"
     assert lines[2].startswith("other variable 0 was ")

@@ -78,7 +78,7 @@ def within(*, kill: int | None = None) -> None:
 
     model = _model()
     callbacks = [Helper(), _kill_at(kill), outlast.Resume(every=0.0)]
-    history = model.fit(x, y, batch_size=4, epochs=3, verbose=0, callbacks=callbacks)
+    history = model.fit(x, y, batch_size=4, epochs=2, verbose=0, callbacks=callbacks)
     _told(model, history)
 
 
