@@ -21,7 +21,7 @@ CASES = (
     ("everything", BOTH, [Stop("batch", 0, 0, 0), Stop("validation", 0, 1, 1)]),
     ("everything", BOTH, [Stop("batch", 0, 1, 3, kill=True), Stop("epoch", 0, 1)]),
     ("by_batch", BOTH, [Stop("batch", 0, 1, 2)]),
-    ("in_steps", BOTH, [Stop("batch", 0, 1, 1), Stop("batch", 0, 2, 2)]),
+    ("in_steps", BOTH, [Stop("batch", 0, 1, 1), Stop("batch", 0, 3, 1)]),
     ("in_order", BOTH, [LAST]),
     ("pure_bfloat16", BOTH, [INSIDE]),
     ("several_steps", JAX, [Stop("batch", 0, 1, 2)]),

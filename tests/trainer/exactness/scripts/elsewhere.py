@@ -58,7 +58,10 @@ def by_batch(resume: Resume) -> Trained:
 def in_steps(resume: Resume) -> Trained:
     """An iterator that goes on through epochs, and is made before numbers are drawn."""
     keras.utils.set_random_seed(7)
-    drawing = keras.callbacks.LambdaCallback(on_train_batch_begin=lambda batch, logs: _draw())
+    drawing = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: _draw(),
+        on_train_batch_begin=lambda batch, logs: _draw(),
+    )
     options = {"batch_size": 4, "steps_per_epoch": 4, "epochs": 4, "callbacks": [drawing]}
     return _fit(resume, *samples(), **options)
 
