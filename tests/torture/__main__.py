@@ -187,7 +187,10 @@ def _work(options: argparse.Namespace) -> int:
             if share <= 0 or time.monotonic() > until:
                 break
             place = found[number // options.workers % len(found)] if name == "store" else None
-            share -= _chain(name, number, min(share, family.a_chain), place, told)
+            done = _chain(name, number, min(share, family.a_chain), place, told)
+            if not done:
+                break  # it cannot even begin, and told why
+            share -= done
     return 0
 
 
