@@ -141,6 +141,10 @@ class Run:
 
     # Saving.
 
+    def prepare(self, arrays: Mapping[str, Any]) -> None:
+        """Steps begin soon, and saves will hold ``arrays``: have memory for a copy of them."""
+        self._saving.prepare(arrays)
+
     def due(self, now: float | None = None) -> bool:
         """Whether to save now. ``now`` is seconds on CLOCK_MONOTONIC."""
         return self._saving.due(self._monotonic() if now is None else now, self._steps.done)
@@ -320,6 +324,8 @@ class Run:
         self.notice = soonest
         if soonest is None:
             self._control.take_back_end()
+        else:
+            self._saving.hurry()
         if self.environment.world_size == 1:
             self.stop_requested = soonest is not None
 

@@ -221,6 +221,7 @@ class Fit:
         """The first step of this process comes next: trace it, and say what has to be said."""
         self._run.phase("tracing")
         self._held.trace()
+        self._run.prepare(self._held.arrays(NOW, live=True))
         callbacks = self._held.callbacks
         telling.before_first_step(self._run, self._findings, callbacks, self._held.graph)
         if self._run.stop_requested:
