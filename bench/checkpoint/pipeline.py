@@ -13,9 +13,9 @@ SIDE = 32
 
 
 def measure(size: str, folder: Path) -> dict[str, Any]:  # noqa: ARG001 - there is one size
-    """``stall_ms`` and the others as in :mod:`stall`, over two epochs.
+    """``stall_ms`` and the others as in :mod:`stall`.
 
-    In the first one the cache fills, in the second it is full.
+    In the first epoch the cache fills, later it is full.
     """
     import keras
     import tensorflow as tf
@@ -32,6 +32,4 @@ def measure(size: str, folder: Path) -> dict[str, Any]:  # noqa: ARG001 - there 
     made = keras.Sequential([keras.Input((SIDE, SIDE, 1)), *layers])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     made.compile("adam", loss, jit_compile=False)
-    return stall.around_saves(
-        made, data.prefetch(tf.data.AUTOTUNE), folder, epochs=2, steps=IMAGES // BATCH
-    )
+    return stall.around_saves(made, data.prefetch(tf.data.AUTOTUNE), folder, epoch=IMAGES // BATCH)
