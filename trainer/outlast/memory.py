@@ -45,7 +45,7 @@ def _left(folder: Path, *, new: bool) -> int | None:
     if not limit.isdecimal() or not used.isdecimal() or int(limit) >= _UNLIMITED:
         return None
     told = dict(re.findall(r"^(\w+) (\d+)$", _text(folder / "memory.stat"), re.MULTILINE))
-    cached = int(told.get("total_inactive_file", told.get("inactive_file", 0)))
+    cached = int(told.get("total_inactive_file") or told.get("inactive_file") or 0)
     return max(0, int(limit) - int(used) + cached)
 
 
