@@ -111,8 +111,6 @@ class Forks:
                 "KERAS_BACKEND": self._backend,
                 "TF_CPP_MIN_LOG_LEVEL": "3",
                 "CUDA_VISIBLE_DEVICES": "",
-                # A sixth of a run was spent on making code fast that runs for milliseconds.
-                "XLA_FLAGS": "--xla_backend_optimization_level=0",
                 "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
                 "PYTHONWARNINGS": "ignore",
             },
