@@ -13,7 +13,7 @@ import numpy as np
 
 from outlast import tensors
 from outlast.checkpoint import numpy_type
-from outlast.keras_fit.script import NOW, prefix_of
+from outlast.keras_fit.prefixes import NOW, prefix_of
 from outlast.keras_fit.weights import read_places
 from outlast.manifest import Array, Manifest, Part, Piece
 from outlast.plain import PREFIX

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 
@@ -147,6 +148,29 @@ def test_unchanged_files_are_not_read_again(saver, folder, monkeypatch):
     (folder / "c").unlink()
     saver.restore()
     assert contents(folder) == before
+
+
+def test_files_that_change_with_every_save(saver, folder):
+    for step in range(1, 7):
+        (folder / "log.csv").write_text(f"{step}\n" * 1000 * step)
+        (folder / "model").write_bytes(bytes([step]) * 5_000_000)
+        assert saver.save(step)
+    assert saver.writer.failed is None
+    before = contents(folder)
+    shutil.rmtree(folder)
+    saver.restore()
+    assert contents(folder) == before
+
+
+def test_whoever_cannot_take_in_what_was_saved_does_not_stop_the_writer(saver):
+    def release(written):
+        raise KeyError("a fault in here")
+
+    saver.writer.submit(Save(1, "cadence", None, {}, release=release))
+    assert not saver.writer.flush(10)
+    assert isinstance(saver.writer.failed, KeyError)
+    saver.writer.submit(Save(2, "cadence", None, {}))
+    assert saver.writer.flush(10)
 
 
 def test_a_change_that_keeps_size_and_time_is_seen(saver, folder):

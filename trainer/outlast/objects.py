@@ -209,7 +209,10 @@ class ObjectWriter:
         data = chunk.data
         if chunk.entry.name in self._changing:
             data = chunk.bytes()
-            chunk.sketch = sketch(data)
+            if group.raw:  # files are known by their content, to whoever takes them in
+                self._hash(chunk, data)
+            else:
+                chunk.sketch = sketch(data)
             group.add(chunk, data)
             return
         if chunk.content == UNKNOWN:
@@ -336,7 +339,7 @@ class _Group:
     """The object under way: chunks that will lie side by side."""
 
     def __init__(self, writer: ObjectWriter, *, raw: bool) -> None:
-        self._writer, self._raw = writer, raw
+        self._writer, self.raw = writer, raw
         self._chunks: list[tuple[Chunk, Any]] = []
         self._length = 0
 
@@ -351,7 +354,7 @@ class _Group:
         """Write the object, if there is anything in it."""
         if not self._chunks:
             return
-        header = b"" if self._raw else tensors.header(chunk.entry for chunk, _ in self._chunks)
+        header = b"" if self.raw else tensors.header(chunk.entry for chunk, _ in self._chunks)
         ref = self._writer._put(header, self._chunks)
         self._writer._place(ref, len(header), (chunk for chunk, _ in self._chunks))
         self._chunks, self._length = [], 0

@@ -204,8 +204,12 @@ class Writer:
                 save, self._busy = self._pending.popleft(), True
                 self._begin(save)
             written = self._attempt_save(save)
-            with suppress(OSError):
+            try:
                 save.release(written)
+            except OSError:
+                pass
+            except Exception as error:  # whoever waits for this save must not wait for ever
+                self.failed, written = error, None
             with self._condition:
                 self._busy, self._last_ok = False, written is not None
                 self._condition.notify_all()

@@ -23,7 +23,8 @@ from outlast.keras_fit import (
 from outlast.keras_fit.capture import Variable
 from outlast.keras_fit.fit_call import FitCall
 from outlast.keras_fit.holdings import finite, other_model
-from outlast.keras_fit.script import NOW, Script, prefix_of
+from outlast.keras_fit.prefixes import NOW, prefix_of
+from outlast.keras_fit.script import Script
 from outlast.run import Run
 from outlast.snapshot import Snapshot
 

@@ -24,8 +24,9 @@ from outlast.keras_fit.feed import Feed
 from outlast.keras_fit.fit_call import FitCall
 from outlast.keras_fit.holdings import Holdings, finite, other_data, plain_logs
 from outlast.keras_fit.hooks import unwrap, wrap
+from outlast.keras_fit.prefixes import NOW, prefix_of
 from outlast.keras_fit.replay import Replay
-from outlast.keras_fit.script import NOW, Script, prefix_of
+from outlast.keras_fit.script import Script
 from outlast.run import Run
 from outlast.snapshot import Snapshot
 

@@ -10,8 +10,9 @@ from outlast.keras_fit.feed import Feed
 from outlast.keras_fit.fit_call import FitCall
 from outlast.keras_fit.holdings import Holdings
 from outlast.keras_fit.hooks import unwrap, wrap
+from outlast.keras_fit.prefixes import prefix_of
 from outlast.keras_fit.replay import Replay
-from outlast.keras_fit.script import Script, prefix_of
+from outlast.keras_fit.script import Script
 from outlast.run import Run
 
 

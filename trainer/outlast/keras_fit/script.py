@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from outlast.keras_fit.fit_call import FitCall
+from outlast.keras_fit.prefixes import prefix_of
 from outlast.keras_fit.sources import Sources
 from outlast.refused import OtherProgramError
 from outlast.run import Run
 from outlast.snapshot import Snapshot
 
-NOW = "now/"
 KEPT_FITS, MOST_KEPT_FITS, KEPT_BYTES = 8, 64, 256 << 20
 """The variables are kept of so many calls, the latest; of more, up to the second number, if all
 together take no more than these bytes: a loop of fits would fill memory and disk."""
@@ -191,8 +191,3 @@ def _framework(of: Any) -> str | None:
     """What Keras ran on that made checkpoints ``of`` this kind; None: Keras did not make them."""
     kind, _, framework = of.partition(" on ") if isinstance(of, str) else ("", "", "")
     return (framework or "tensorflow") if kind in ("keras", "keras epochs") else None
-
-
-def prefix_of(index: int) -> str:
-    """Of the names of the arrays of the call with this number, once it is over."""
-    return f"fit{index}/"

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from outlast.keras_fit.capture import Variable, identity, parts
-from outlast.keras_fit.script import NOW, prefix_of
+from outlast.keras_fit.prefixes import NOW, prefix_of
 
 _LINE = re.compile(r"(\d{1,5}) ((?:[^/\x00-\x1f]+/)*vars/[^/\x00-\x1f]+)")
 
