@@ -154,6 +154,7 @@ def test_files_that_change_with_every_save(saver, folder):
     for step in range(1, 7):
         (folder / "log.csv").write_text(f"{step}\n" * 1000 * step)
         (folder / "model").write_bytes(bytes([step]) * 5_000_000)
+        time.sleep(0.15)  # what was just written is read again in any case
         assert saver.save(step)
     assert saver.writer.failed is None
     before = contents(folder)
