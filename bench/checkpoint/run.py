@@ -1,8 +1,8 @@
 """Checkpoints against the disk, the memory and other libraries; writes ``checkpoint.json``.
 
-``{"big": {...}, "small": {...}, "pipeline": {...}}``, the first two with the fields of the parts
-below, every part in a process of its own. Figures are ratios to a limit or a peer that was
-measured in the same run:
+``{"big": {...}, "small": {...}, "pipeline": {...}, "listing": {...}}``, the first two with the
+fields of the parts below, every part in a process of its own. Figures are ratios to a limit or a
+peer that was measured in the same run:
 
 ``write_ratio``          a durable save / a fresh O_DIRECT write of as many bytes, one thread
 ``peer_write_ratios``    the same for Keras, TensorFlow and safetensors, made durable too
@@ -12,6 +12,9 @@ measured in the same run:
 ``peer_restore_ratios``  the same for Keras and TensorFlow, each of its own files
 ``stall_ms``             excess of the snapshot's step and the next three (and ``warm_copy_ms``)
 ``extra_memory_ratio``   (peak - before) / state over ``memory_saves`` saves
+``flush_ratio``          from snapshot to the store's answer to the manifest / a bare upload; also
+                         ``flush_tls_ratio`` and ``flush_slow_disk_ratio`` (see ``flush.py``)
+``list_ms``, ``list_requests``   the newest of 1,000 manifests beside 20,000 objects, from a server
 
 ``pipeline`` has ``stall_ms`` and what belongs to it for a small model whose data come from
 ``cache().shuffle(10_000)`` of 4 KB images.
@@ -30,8 +33,10 @@ from pathlib import Path
 from typing import Any
 
 OUT = Path(__file__).parents[1] / "out"
-SIZES = ("small", "big", "pipeline")
-PARTS = ("writing", "restoring", "stall", "memory")
+PARTS = ("writing", "restoring", "stall", "memory", "flush")
+ALONE = ("pipeline", "listing")
+"""Parts of one size."""
+SIZES = ("small", "big", *ALONE)
 
 
 def main() -> int:
@@ -47,7 +52,7 @@ def main() -> int:
     path = OUT / "checkpoint.json"
     figures: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     for size in options.sizes:
-        for part in options.parts if size != "pipeline" else ("pipeline",):
+        for part in options.parts if size not in ALONE else (size,):
             figures.setdefault(size, {}).update(in_a_process(part, size))
             path.write_text(json.dumps(figures, indent=1) + "\n")
     print(json.dumps(figures, indent=1))

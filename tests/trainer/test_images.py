@@ -150,3 +150,14 @@ def test_an_arena_is_not_made_where_memory_is_short(monkeypatch) -> None:
     memory = arena.take(5 * PAGE)
     assert memory is not None
     assert memory.ctypes.data % PAGE == 0
+    assert not Arena(processes=2).make(5 * PAGE)
+
+
+def test_an_array_called_like_a_part_of_another_is_left_alone(tmp_path: Path) -> None:
+    chain = Chain(tmp_path)
+    big, other = np.arange(5000, dtype=np.float32), np.arange(2500, dtype=np.float32)
+    kept, _ = chain.copier.copy(  # its parts are of ten thousand bytes
+        {"w": big, "w[0:10000]": other}, live=True, changing=()
+    ) or ({}, ())
+    assert isinstance(kept["w"], Copied)
+    assert kept["w[0:10000]"] is other

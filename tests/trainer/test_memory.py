@@ -25,7 +25,7 @@ def test_the_least_of_machine_and_control_groups(tmp_path: Path) -> None:
             f"{inside}/memory.current": "5000\n",
             "sys/fs/cgroup/a/memory.max": "900000\n",
             "sys/fs/cgroup/a/memory.current": "600000\n",
-            "sys/fs/cgroup/a/memory.stat": "anon 1\ninactive_file 100000\n",
+            "sys/fs/cgroup/a/memory.stat": "anon 1\ninactive_file 60000\nactive_file 40000\n",
         },
     )
     assert memory.available(tmp_path) == 400_000

@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import threading
+from contextlib import ExitStack
 
 import numpy as np
 
@@ -24,7 +25,9 @@ _MOST_THREADS = 4
 class Arena:
     """One piece of page-aligned memory, taken by one save at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, processes: int = 1) -> None:
+        """Of ``processes`` that may be on this machine, each takes its part of what is free."""
+        self._processes = processes
         self.threads = max(1, min(_MOST_THREADS, len(os.sched_getaffinity(0))))
         """How many are worth using to fill it."""
         self.refused = 0
@@ -41,7 +44,7 @@ class Arena:
         try:
             before = 0 if self._memory is None else len(self._memory)
             free = memory.available()
-            if free is not None and size - before + _LEFT_FREE > free:
+            if free is not None and size - before > (free - _LEFT_FREE) / self._processes:
                 self.refused = size
                 return False
             self._memory = None
@@ -73,12 +76,13 @@ def _touch(made: np.ndarray, threads: int) -> None:
     def touch(start: int) -> None:
         made[start : start + share : PAGE] = 0
 
-    others = [
-        threading.Thread(target=touch, args=(number * share,), name="outlast-touch")
-        for number in range(1, threads)
-    ]
-    for each in others:
-        each.start()
-    touch(0)
-    for each in others:
-        each.join()
+    with ExitStack() as others:
+        for number in range(1, threads):
+            each = threading.Thread(target=touch, args=(number * share,), name="outlast-touch")
+            try:
+                each.start()
+            except RuntimeError:  # no more threads are to be had
+                touch(number * share)
+            else:
+                others.callback(each.join)
+        touch(0)

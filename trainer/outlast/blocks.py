@@ -64,10 +64,15 @@ class Blocks:
         with self._condition:
             self._work.append(work)
             if len(self._work) > self._idle and self._alive < self._most:
-                self._alive += 1
                 # Not waited for at exit by threading: the last save is made later than that.
-                threading.Thread(target=self._serve, name="outlast-blocks", daemon=True).start()
+                thread = threading.Thread(target=self._serve, name="outlast-blocks", daemon=True)
+                with contextlib.suppress(RuntimeError):  # no more threads are to be had
+                    thread.start()
+                    self._alive += 1
             self._condition.notify()
+            alone = None if self._alive else self._work.popleft()
+        if alone is not None:
+            alone()
 
     def _serve(self) -> None:
         while True:
@@ -92,16 +97,19 @@ class BlockFile:
         blocks: Blocks,
         *,
         memory: np.ndarray | None = None,
+        as_is: bool = False,
         rest: Callable[[], None] = lambda: None,
     ) -> None:
         """``file`` is a descriptor, closed by :meth:`settle` or :meth:`give_up`.
 
         With ``memory`` (page-aligned, a multiple of 4096 long) what is written is what lies there
-        one after the other, and nothing is copied. ``rest`` is called after every block.
+        one after the other, and nothing is copied. ``as_is`` neither, for a file through the page
+        cache: what is written must stay as it is until :meth:`settle`. ``rest`` is called after
+        every block.
         """
         self.size = 0
         """Bytes written."""
-        self._blocks, self._memory, self._rest = blocks, memory, rest
+        self._blocks, self._memory, self._as_is, self._rest = blocks, memory, as_is, rest
         self._file = file
         self._hasher = xxhash.xxh3_128()
         self._block: np.ndarray | None = None
@@ -114,6 +122,9 @@ class BlockFile:
     def write(self, data: Any) -> None:
         """Append the bytes of a buffer."""
         source = np.frombuffer(data, np.uint8)
+        if self._as_is:
+            self._write_as_is(source)
+            return
         start = 0
         while start < len(source):
             if self._block is None:
@@ -129,13 +140,20 @@ class BlockFile:
                 self._hand_over()
                 self._rest()
 
+    def _write_as_is(self, source: np.ndarray) -> None:
+        for start in range(0, len(source), self._blocks.size):
+            part = source[start : start + self._blocks.size]
+            self._hasher.update(part.data)
+            self._send(part, len(part))
+            self._rest()
+
     def _take(self) -> np.ndarray:
         if self._memory is None:
             return self._blocks.take()
         return self._memory[self.size : self.size + self._blocks.size]
 
     def _give(self, block: np.ndarray) -> None:
-        if self._memory is None:
+        if self._memory is None and not self._as_is:
             self._blocks.give(block)
 
     def end(self, *, fsync: bool) -> str:
@@ -150,6 +168,12 @@ class BlockFile:
             self._under_way += 1
         self._blocks.run(lambda: self._do(lambda: None))
         return self._hasher.hexdigest()
+
+    @property
+    def done(self) -> bool:
+        """Whether :meth:`settle` would return at once."""
+        with self._condition:
+            return self._ended and self._under_way == 0
 
     def settle(self) -> None:
         """Wait until all is as :meth:`end` said; close the file. Raises OSError."""
@@ -175,9 +199,12 @@ class BlockFile:
             os.close(file)
 
     def _hand_over(self) -> None:
-        block, filled, at = self._block, self._filled, self.size
-        assert block is not None, "only a block with something in it is handed over"
-        self._block = None
+        assert self._block is not None, "only a block with something in it is handed over"
+        block, self._block = self._block, None
+        self._send(block, self._filled)
+
+    def _send(self, block: np.ndarray, filled: int) -> None:
+        at = self.size
         self.size += filled
 
         def put() -> None:

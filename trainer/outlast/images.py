@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,8 +135,18 @@ class Copier:
         memory = self._arena.take(layout.bytes) if layout.bytes else None
         if memory is None:
             return None
+        try:
+            copied = self._copied(groups, layout, memory)
+        except BaseException:
+            self._arena.give()
+            raise
+        return {**arrays, **copied}, tuple(_image(laid, memory) for laid in layout.laid)
+
+    def _copied(
+        self, groups: Sequence[Sequence[_Taken]], layout: Layout, memory: np.ndarray
+    ) -> dict[str, Copied]:
         work: deque[tuple[np.ndarray, np.ndarray]] = deque()
-        found = dict(arrays)
+        found = {}
         for each in (each for group in groups for each in group):
             source = np.frombuffer(tensors.bytes_of(each.array), np.uint8)
             pieces = []
@@ -147,15 +158,8 @@ class Copier:
                     last = min(first + _AT_ONCE, entry.length)
                     work.append((there[first:last], source[start + first : start + last]))
             found[each.name] = Copied(each.array.dtype.name, each.array.shape, tuple(pieces))
-        images = []
-        for laid in layout.laid:
-            header = np.frombuffer(laid.header, np.uint8)
-            memory[laid.start : laid.start + len(header)] = header
-            end = laid.start + -(-laid.size // PAGE) * PAGE
-            labels = tuple(entry.name for entry in laid.entries)
-            images.append(Image(memory[laid.start : end], laid.size, len(header), labels))
         _copy_all(work, self._arena.threads if layout.bytes >= _WORTH_A_THREAD else 1)
-        return found, tuple(images)
+        return found
 
     def _laid_out(self, groups: Sequence[Sequence[_Taken]]) -> Layout:
         """The layout for ``groups``; that of the save before, if nothing is different."""
@@ -165,16 +169,28 @@ class Copier:
         return self._layout[1]
 
 
+def _image(laid: _Laid, memory: np.ndarray) -> Image:
+    header = np.frombuffer(laid.header, np.uint8)
+    memory[laid.start : laid.start + len(header)] = header
+    end = laid.start + -(-laid.size // PAGE) * PAGE
+    labels = tuple(entry.name for entry in laid.entries)
+    return Image(memory[laid.start : end], laid.size, len(header), labels)
+
+
 def _taken(arrays: Mapping[str, Any], limit: int) -> list[_Taken]:
     """Those of ``arrays`` that can be copied: of numbers, in the processor's own memory."""
-    found = []
+    found: list[_Taken] = []
+    labels: set[str] = set()
     for name, value in arrays.items():
         if not _is_near(value):
             continue
         array = np.asarray(value)
         if array.nbytes and tensors.is_numbers(array.dtype):
             entries = list(tensors.entries_of(name, array.dtype, array.nbytes, limit))
-            found.append(_Taken(name, array, entries))
+            here = {entry.name for _, entry in entries}
+            if labels.isdisjoint(here):  # one may be called like a part of another
+                labels |= here
+                found.append(_Taken(name, array, entries))
     return found
 
 
@@ -205,9 +221,10 @@ def _copy_all(work: deque[tuple[np.ndarray, np.ndarray]], threads: int) -> None:
                 return
             np.copyto(there, source)  # lets other threads go on
 
-    others = [threading.Thread(target=serve, name="outlast-copy") for _ in range(threads - 1)]
-    for each in others:
-        each.start()
-    serve()
-    for each in others:
-        each.join()
+    with ExitStack() as others:
+        with suppress(RuntimeError):  # no more threads are to be had
+            for _ in range(threads - 1):
+                each = threading.Thread(target=serve, name="outlast-copy")
+                each.start()
+                others.callback(each.join)
+        serve()

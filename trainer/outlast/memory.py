@@ -45,7 +45,10 @@ def _left(folder: Path, *, new: bool) -> int | None:
     if not limit.isdecimal() or not used.isdecimal() or int(limit) >= _UNLIMITED:
         return None
     told = dict(re.findall(r"^(\w+) (\d+)$", _text(folder / "memory.stat"), re.MULTILINE))
-    cached = int(told.get("total_inactive_file") or told.get("inactive_file") or 0)
+    cached = sum(
+        int(told.get(f"total_{kind}_file") or told.get(f"{kind}_file") or 0)
+        for kind in ("inactive", "active")
+    )
     return max(0, int(limit) - int(used) + cached)
 
 

@@ -65,8 +65,9 @@ class ObjectWriter:
     hardly be among them, so they are written without a look beforehand; by their ``sketches`` of
     the previous save it is seen when they no longer change. ``blocks`` and ``spares``
     are used again from save to save. What is written with ``fsync`` goes past the page cache, to
-    be durable at once; what is not will be read back at once. ``rest`` is called after every few
-    MB.
+    be durable at once; what is not will be read back at once. Arrays are
+    split at ``object_bytes``, from save to save alike, and an object is closed at ``closed_at``.
+    ``rest`` is called after every few MB.
     """
 
     def __init__(
@@ -81,12 +82,14 @@ class ObjectWriter:
         spares: Spares | None = None,
         fsync: bool = True,
         object_bytes: int = OBJECT_BYTES,
+        closed_at: int = OBJECT_BYTES,
         rest: Callable[[], None] = lambda: None,
     ) -> None:
         self._blocks = Blocks() if blocks is None else blocks
         self._root, self._attempt, self._known, self._fsync = root, attempt, known, fsync
         self._changing, self._sketches = changing, sketches or {}
         self._limit, self._rest = object_bytes, rest
+        self._closed_at = min(closed_at, object_bytes)
         self._folder = object_folder(root, attempt)
         self._spares = Spares(self._folder) if spares is None else spares
         self._there: dict[ObjectRef, bool] = {}
@@ -280,7 +283,8 @@ class ObjectWriter:
         temporary, descriptor = self._spares.take() or self._new_file()
         if self._fsync:
             set_direct(descriptor)
-        file = BlockFile(descriptor, self._blocks, memory=memory, rest=self._rest)
+        as_is = memory is None and not self._fsync
+        file = BlockFile(descriptor, self._blocks, memory=memory, as_is=as_is, rest=self._rest)
         try:
             file.write(header)
             for _, data in inside:
@@ -295,8 +299,11 @@ class ObjectWriter:
         self._unsettled.append((file, temporary, self._root / ref.key))
         self._there[ref] = True
         self._created.append(ref)
-        if len(self._unsettled) > _UNSETTLED:
+        # Whoever uploads begins with an object as soon as it has its name.
+        while self._unsettled[0][0].done or len(self._unsettled) > _UNSETTLED:
             self._settle()
+            if not self._unsettled:
+                break
         return ref
 
     def _new_file(self) -> tuple[Path, int]:
@@ -345,7 +352,7 @@ class _Group:
 
     def add(self, chunk: Chunk, data: Any) -> None:
         """Take ``chunk`` in, closing the object before it would grow past the limit."""
-        if full(self._length, chunk.length, self._writer._limit):
+        if full(self._length, chunk.length, self._writer._closed_at):
             self.close()
         self._chunks.append((chunk, data))
         self._length += chunk.length

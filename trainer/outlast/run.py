@@ -298,6 +298,7 @@ class Run:
         except (OSError, ValueError) as error:
             self.note("error", "notice-unreadable", f"The notice is not understood: {error}")
         if self.notice is not None and not self._stopped and not self._finished:
+            self._saving.hurry()  # also what began since
             elapsed, expected = self._steps.under_way(now)
             saved = self._saving.saved
             verdict = cadence.at_notice(

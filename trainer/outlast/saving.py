@@ -68,7 +68,7 @@ class Saving:
             fingerprint=fingerprint,
             on_note=on_note,
         )
-        self._arena = Arena()
+        self._arena = Arena(processes=environment.world_size)
         self._copier = Copier(self._arena)
         self._schedule = Schedule(
             environment.every,
@@ -104,10 +104,13 @@ class Saving:
 
     @property
     def under_way(self) -> tuple[int, float] | None:
-        """The step of the newest save that is not whole yet, and since when (monotonic)."""
+        """The step of the newest save that is not whole yet, and since when (monotonic).
+
+        What the writer rested meanwhile is left out.
+        """
         if self._submitted is None or self._writer.idle:
             return None
-        return self._submitted, self._submitted_at
+        return self._submitted, self._submitted_at + self._writer.rested
 
     @property
     def snapshot_seconds(self) -> float | None:
@@ -179,11 +182,11 @@ class Saving:
     def due(self, now: float, step: int) -> bool:
         """Whether to save now that ``step`` is done."""
         if self._board is not None:
-            return self._board.read().save_at == step
-        return self._cadence_due(now)
+            return self._board.read().save_at == step and self._schedule.due(now)
+        return self._is_time(now) and self._schedule.due(now)
 
-    def _cadence_due(self, now: float) -> bool:
-        return self._schedule.over(now) and self._writer.idle and self._schedule.due(now)
+    def _is_time(self, now: float) -> bool:
+        return self._schedule.over(now) and self._writer.idle
 
     def stop_at(self, now: float, step: int, steps: int, *, noticed: bool) -> int | None:
         """The step at which all ranks stop, agreed on now that ``step`` is done; None: none yet."""
@@ -193,7 +196,7 @@ class Saving:
             step,
             ahead=2 * steps,
             stop=self._leads and noticed,
-            save=lambda: self._leads and self._cadence_due(now),
+            save=lambda: self._leads and self._is_time(now),
         )
         return plan.stop_at
 
@@ -226,10 +229,16 @@ class Saving:
                 self._told_left_out = set(self._outputs.left_out)
                 text = told_left_out(self._told_left_out)
                 self._on_note(Note("warning", "outputs-left-out", text))
-        kept, images, let_go = self._keep(snapshot, arrays, training=kind != "notice")
+        metrics = finite(snapshot.metrics)
+        try:
+            kept, images = self._keep(snapshot, arrays, kind)
+        except BaseException:
+            capture.release(None)
+            raise
 
         def release(written: Written | None) -> None:
-            let_go()
+            if images:
+                self._arena.give()
             capture.release(written)
 
         self._writer.submit(
@@ -239,9 +248,10 @@ class Saving:
                 state=state,
                 arrays=kept,
                 images=images,
-                spread=_SPREAD * self._schedule.interval,
-                metrics=finite(snapshot.metrics),
-                finite=len(finite(snapshot.metrics)) == len(snapshot.metrics),
+                # Rank 0 waits for the others: what they rest would count as the cost of a save.
+                spread=_SPREAD * self._schedule.interval if self._board is None else 0.0,
+                metrics=metrics,
+                finite=len(metrics) == len(snapshot.metrics),
                 files=capture.files,
                 release=release,
                 # The daemon reads through this kernel; the disk goes with the machine.
@@ -252,21 +262,27 @@ class Saving:
         self._submitted, self._submitted_at = snapshot.step, self._monotonic()
 
     def _keep(
-        self, snapshot: Snapshot, more: Mapping[str, Any], *, training: bool
-    ) -> tuple[dict[str, Any], tuple[Image, ...], Callable[[], None]]:
-        """All arrays as they will stay, and what to call when they are written."""
+        self, snapshot: Snapshot, more: Mapping[str, Any], kind: Kind
+    ) -> tuple[dict[str, Any], tuple[Image, ...]]:
+        """All arrays as they will stay, and where they were copied to if they were."""
         found = {**snapshot.arrays, **more}
         images: tuple[Image, ...] = ()
-        copied = None
-        if training:
+        if snapshot.live and kind != "cadence":
+            self._writer.flush(None)  # it comes first anyway, and gives its memory back
+        if snapshot.live or kind != "notice":
             changing = self._writer.changing
             copied = self._copier.copy(found, live=snapshot.live, changing=changing)
-        if copied is not None:
-            found, images = copied
+            if copied is not None:
+                found, images = copied
         if snapshot.live:
-            left = (name for name in snapshot.arrays if not isinstance(found[name], Copied))
-            found.update({name: np.array(found[name], order="K") for name in left})
-        return found, images, self._arena.give if images else lambda: None
+            left = [name for name in snapshot.arrays if not isinstance(found[name], Copied)]
+            try:
+                found.update({name: np.array(found[name], order="K") for name in left})
+            except BaseException:
+                if images:
+                    self._arena.give()
+                raise
+        return found, images
 
     def flush(self, timeout: float | None) -> bool:
         """Wait until the newest save is whole; whether it is, within ``timeout`` seconds."""

@@ -27,7 +27,7 @@ from outlast.file_source import (
     OutputChangedError,
     OutputUnreadableError,
 )
-from outlast.images import Image
+from outlast.images import OBJECT_BYTES, Image
 from outlast.manifest import CheckpointId, Manifest, Part, dump_manifest
 from outlast.objects import ObjectWriter, Written, object_folder, remove
 from outlast.pace import Pace
@@ -36,6 +36,8 @@ from outlast.ranks import Parts
 from outlast.retention import Retention
 from outlast.spares import Spares
 
+_AT_NOTICE = 8 << 20
+"""Bytes of an object, about, of a save at a notice."""
 _RATE = 1e9
 """Bytes per second that are expected of a disk before anything was written."""
 
@@ -146,6 +148,11 @@ class Writer:
         """Names of the runs of bytes that change from save to save; empty: not known."""
         return self._changing
 
+    @property
+    def rested(self) -> float:
+        """Seconds of rest in the save under way."""
+        return self._pace.rested
+
     def hurry(self) -> None:
         """No rest in what is under way: it is needed soon."""
         self._pace.hurry()
@@ -161,10 +168,9 @@ class Writer:
             self._pending.append(save)
             if self._thread is None:
                 # Not waited for at exit by threading, but by Run: the end must come last.
-                self._thread = threading.Thread(
-                    target=self._work, name="outlast-writer", daemon=True
-                )
-                self._thread.start()
+                thread = threading.Thread(target=self._work, name="outlast-writer", daemon=True)
+                thread.start()
+                self._thread = thread
             self._condition.notify_all()
         for old in replaced:
             old.release(None)
@@ -249,6 +255,8 @@ class Writer:
             blocks=self._blocks,
             spares=self._spares,
             fsync=save.fsync,
+            # At a notice the daemon uploads one while the next is written.
+            closed_at=_AT_NOTICE if save.kind == "notice" else OBJECT_BYTES,
             rest=self._pace.rest,
         )
         written = objects.write(save.arrays.items(), save.files, save.images)

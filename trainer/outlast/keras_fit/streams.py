@@ -42,6 +42,9 @@ _DRAWN = Finding(
     "PyTorch it need not",
 )
 
+_AHEAD = 1024
+"""Batches that JAX never reads ahead of training."""
+
 
 class Remade:
     """Iterators over the data of an EpochIterator of Keras, made as Keras makes them."""
@@ -216,6 +219,7 @@ class _Reading:
             return self._next_as_before()
         if self._notes:
             self._before[self._count] = self._state()
+            self._before.pop(self._count - _AHEAD, None)
         self._count += 1
         return next(self._inner)
 

@@ -1,0 +1,79 @@
+"""The daemon's half of a flush, in a process of its own: from scratch to the store.
+
+It prints a line of JSON for each checkpoint that becomes durable: its step, the monotonic instant,
+and the processor time of this process up to then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import threading
+import time
+from pathlib import Path
+
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer
+
+from outlast_agent.board import Board
+from outlast_agent.journal import open_journal
+from outlast_agent.stores.open import open_store
+from outlast_agent.surely import Surely
+from outlast_agent.sync.cadence import Cadence
+from outlast_agent.sync.collect import Rule
+from outlast_agent.sync.sweep import Sweeper
+from outlast_agent.sync.upload import Durable, Uploader
+from outlast_agent.sync.whole import Lineage
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("scratch", type=Path)
+    parser.add_argument("store")
+    options = parser.parse_args()
+    store, lineage = open_store(options.store), Lineage("bench", 1, None)
+    board, journal = Board(), open_journal()
+
+    def surely(stop: threading.Event) -> Surely:
+        return Surely(board, journal, "upload", stop)
+
+    def durable(what: Durable) -> None:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        say(step=what.id.step, at=what.at, cpu=used.ru_utime + used.ru_stime)
+
+    uploader = Uploader(
+        store,
+        options.scratch,
+        lineage,
+        surely,
+        cadence=Cadence(0.0),
+        sweeper=Sweeper(store, lineage, Rule(3), lambda text: say(told=text)),
+        on_durable=durable,
+        on_refused=lambda text: say(refused=text),
+        on_crash=lambda error: say(crashed=repr(error)),
+    )
+
+    class Look(FileSystemEventHandler):
+        def on_any_event(self, event: FileSystemEvent) -> None:
+            uploader.look()
+
+    observer = Observer()
+    for name in ("checkpoints", "objects/000001"):
+        (options.scratch / name).mkdir(parents=True, exist_ok=True)
+        observer.schedule(Look(), str(options.scratch / name))
+    observer.start()
+    uploader.start()
+    say(ready=True)
+    for _line in sys.stdin:  # each is a notice
+        uploader.rush(time.monotonic() + 600)
+        say(rushing=True)
+
+
+def say(**what: object) -> None:
+    print(json.dumps(what), flush=True)
+
+
+if __name__ == "__main__":
+    main()
