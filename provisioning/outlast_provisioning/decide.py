@@ -276,6 +276,8 @@ def _given(world: World, view: AttemptView) -> float | None:
     """How long its machine lived after the notice; None: there was none, or it was not seen."""
     if view.notice is None or world.beat is None or world.beat.attempt != view.number:
         return None
+    if view.age <= view.notice_age:  # it was there before this controller: since when is unknown
+        return None
     lived = view.notice_age - world.beat_age
     return lived if lived > 0 else None  # a controller that has just begun saw neither happen
 

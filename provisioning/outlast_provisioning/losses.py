@@ -30,4 +30,4 @@ def _lost(view: AttemptView) -> bool:
     end = view.end
     if end is None or end.outcome not in ("lost", "yielded"):
         return False
-    return end.outcome == "lost" or end.durable_step is None or end.durable_step < (end.step or 0)
+    return end.outcome == "lost" or (end.durable_step or 0) < (end.step or 0)

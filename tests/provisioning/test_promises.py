@@ -32,11 +32,12 @@ def test_the_shortest_of_the_latest_notices_counts() -> None:
 
 
 def test_a_machine_that_goes_before_its_time_is_measured() -> None:
-    gone = replace(attempt(1, 1, notice=True), notice_age=20.0)
+    gone = replace(attempt(1, 1, notice=True), notice_age=20.0, age=100.0)
     before = world(launch(1, "gone"), attempts=(gone,), beat=beat(1, 1), beat_age=12.0)
     ends = [one.end for one in decide(before) if isinstance(one, EndAttempt)]
     assert [end.given_seconds for end in ends] == [8.0]
-    for unknown in (replace(before, beat_age=20.0), replace(before, beat=None)):
+    since_it_looks = replace(before, attempts=(replace(gone, age=20.0),))
+    for unknown in (replace(before, beat_age=20.0), replace(before, beat=None), since_it_looks):
         ends = [one.end for one in decide(unknown) if isinstance(one, EndAttempt)]
         assert [end.given_seconds for end in ends] == [None]
 

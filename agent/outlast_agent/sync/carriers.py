@@ -34,6 +34,18 @@ class Carriers:
         """Have it called by a free thread, now or soon."""
         return self._pool.submit(call, *args)
 
+    def submit_apart(self, call: Callable[..., T], *args: object) -> Future[T]:
+        """Have it called at once, by a thread of its own: it waits behind nothing."""
+        pool = ThreadPoolExecutor(1, thread_name_prefix="carry")
+        future = pool.submit(call, *args)
+        pool.shutdown(wait=False)
+        return future
+
+    def leave_apart(self, future: Future[Any]) -> None:
+        """Do not wait for it."""
+        if not future.done():
+            self._behind.add(future)
+
     def may_leave(self) -> bool:
         """Whether what is under way may be left, or too much was left already."""
         self._behind = {future for future in self._behind if not future.done()}

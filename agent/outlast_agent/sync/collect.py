@@ -91,7 +91,8 @@ def kept(durable: Collection[Facts], rule: Rule) -> dict[CheckpointId, list[str]
     parents = {one.parent for one in way if one.id.attempt == attempt}
     keep([one for one in newest_first if one.id in parents], "resumed from")
     if every := rule.every:
-        for multiple, those in groupby(reversed(way), lambda one: one.id.step // every):
+        whole = [one for one in reversed(way) if not one.damaged]
+        for multiple, those in groupby(whole, lambda one: one.id.step // every):
             if multiple:
                 keep([next(those)], f"step {multiple * every}")
     if rule.best is not None:

@@ -74,6 +74,10 @@ class Sending:
         """What is on its way."""
         return {flight.ref for flight in self._flying.values()}
 
+    def running(self) -> set[ObjectRef]:
+        """What is on its way and cannot be recalled."""
+        return {flight.ref for future, flight in self._flying.items() if future.running()}
+
     def early_since(self, refs: Iterable[ObjectRef]) -> float | None:
         """When the first of ``refs`` was sent that was before a manifest named it; monotonic."""
         return min((self._early[ref] for ref in refs if ref in self._early), default=None)

@@ -44,6 +44,8 @@ class Sweeper:
         self._prefix = layout.job_root(lineage.job)
         self._seen: dict[CheckpointId, _Seen] = {}
         self._told = False
+        self.deletes = False
+        """Whether an object is being deleted; read by another thread."""
         if lineage.parent is not None:
             self.saw(lineage.parent)
 
@@ -90,7 +92,9 @@ class Sweeper:
             self._store.delete(self._prefix + id_.key)
             self._seen.pop(id_)
         kept = {id_: self._seen[id_].objects for id_ in durable if id_ in self._seen}
-        own_whole = sum(id_.attempt == attempt for id_ in kept)
+        own_whole = sum(
+            id_.attempt == attempt and not self._seen[id_].facts.damaged for id_ in kept
+        )
         if parent is not None:
             kept[parent.id] = parent.objects  # whatever became of its manifest
         refs = collect.unused(self._present(), kept, attempt=attempt, own_whole=own_whole)
@@ -99,8 +103,14 @@ class Sweeper:
                 return
             if ref in spared:
                 continue
-            forget(ref)
-            self._store.delete(self._prefix + ref.key)
+            self.deletes = True
+            try:
+                if over():
+                    return
+                forget(ref)
+                self._store.delete(self._prefix + ref.key)
+            finally:
+                self.deletes = False
 
     def _look_for_metric(self, facts: Sequence[Facts]) -> None:
         told = collect.without_metric(facts, self._rule) if len(facts) >= ENOUGH else None

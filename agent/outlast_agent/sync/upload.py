@@ -253,7 +253,7 @@ class Uploader:
             for each in waiting
         )
         # What is on its way cannot be recalled: whatever is carried instead comes after it.
-        behind = self._sending.under_way() if self._carried is not None else set()
+        behind = self._sending.running() if self._carried is not None else set()
         self.under_way = sum(ref.size for ref in behind.intersection(self._carried_objects()))
 
     def _missing(self, manifest: Manifest) -> list[ObjectRef]:
@@ -310,6 +310,17 @@ class Uploader:
         elif now > self._active_at + IDLE_SECONDS:
             self._sending.idle()
 
+    def _send_along(self, missing: Sequence[ObjectRef]) -> None:
+        """What is whole of the next save, if what is carried is in time all the same."""
+        left, ahead = self._left(), self._scratch.ahead()
+        if left is not None:
+            more = sum(ref.size for ref in ahead if ref not in self._sending.known)
+            size = sum(ref.size for ref in missing) + more
+            seconds = budget.flush_seconds(size, self.rate)
+            if seconds is None or seconds > budget.usable(left):
+                return
+        self._sending.offer(ahead, None)
+
     def _warm(self) -> None:
         if self._is_rushing() and not self._warmed:
             self._warmed = True
@@ -331,14 +342,19 @@ class Uploader:
                 return
             if self._carriers.may_leave():
                 sending.only(missing)
+            looked = time.monotonic()
             while missing := self._missing(manifest):
                 sending.offer(missing, descriptors)
                 if self._is_rushing() and not self._program_ended():
-                    sending.offer(self._scratch.ahead(), None)
-                if sending.step(hurry=self._is_rushing(), seconds=_GLANCE):
+                    self._send_along(missing)
+                arrived = sending.step(hurry=self._is_rushing(), seconds=_GLANCE)
+                now = time.monotonic()
+                if arrived:
                     self._show(manifest)
-                elif self._is_over() or self._has_better_than(manifest):
-                    return
+                if self._missing(manifest) and (not arrived or now >= looked + _GLANCE):
+                    looked = now
+                    if self._is_over() or self._has_better_than(manifest):
+                        return
         except OSError as error:
             self._scratch.refuse(manifest.id, str(error))
             return
@@ -389,15 +405,28 @@ class Uploader:
         self._on_durable(self.durable)
         if not self._may_not_sweep() and now >= self._last_sweep + SWEEP_SECONDS:
             self._last_sweep = now
-            with suppress(StoreError):  # what is left over is swept with what comes after it
-                forget, spared = self._sending.known.discard, self._sending.spared()
-                self._sweeper.sweep(forget, self._may_not_sweep, spared=spared)
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Broken off at a notice, which a request that hangs must not hold up."""
+        forget, spared = self._sending.known.discard, self._sending.spared()
+        sweeping = self._carriers.submit_apart(
+            lambda: self._sweeper.sweep(forget, self._may_not_sweep, spared=spared)
+        )
+        while not wait({sweeping}, _GLANCE).done:
+            # One that is left deletes nothing any more. The object whose delete is under way
+            # could be named by what is carried next: that one is waited for.
+            if self._may_not_sweep() and not self._sweeper.deletes:
+                self._carriers.leave_apart(sweeping)
+                return
+        with suppress(StoreError):  # what is left over is swept with what comes after it
+            sweeping.result()
 
     def _create(self, manifest: Manifest, key: str, data: bytes) -> bool | None:
         """Have its manifest at ``key``; False: another is. None: left, for something better."""
         leave = threading.Event()
         surely = self._surely(leave)
-        creating = self._carriers.submit(surely.create, self._store, key, data)
+        creating = self._carriers.submit_apart(surely.create, self._store, key, data)
         late_at = time.monotonic() + MANIFEST_SECONDS
         try:
             while not wait({creating}, _GLANCE).done:
@@ -407,4 +436,4 @@ class Uploader:
             return creating.result()
         finally:
             leave.set()
-            self._carriers.leave({creating}, ExitStack())
+            self._carriers.leave_apart(creating)
