@@ -182,7 +182,10 @@ class Saving:
     def due(self, now: float, step: int) -> bool:
         """Whether to save now that ``step`` is done."""
         if self._board is not None:
-            return self._board.read().save_at == step and self._schedule.due(now)
+            if self._board.read().save_at != step:
+                return False
+            self._schedule.due(now)  # from here on training stands still
+            return True
         return self._is_time(now) and self._schedule.due(now)
 
     def _is_time(self, now: float) -> bool:

@@ -120,8 +120,9 @@ def test_an_endless_repeat_is_found_where_its_shuffle_is(tf, batch_first) -> Non
             states[taken] = made_from.position(iterator, taken)
         except NotHere:
             assert batch_first
-    # Between two passes, of four batches, there is none for a batch, seldom for two.
-    assert len(states) > len(seen) // 2
+    # Between two passes, of four batches, there is none; how far TensorFlow reads ahead of that on
+    # a busy machine is chance.
+    assert len(states) > 3
     for taken, state in list(states.items())[::3]:
         found = found_in(make(), taken, state)
         assert [plain(next(found)) for _ in range(29 - taken)] == seen[taken:], taken
