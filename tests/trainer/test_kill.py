@@ -125,9 +125,10 @@ def test_a_call_that_fails(folders, call, count, error):
     )
     assert done.returncode == 0, done.stderr
     # Once in each thread that gets so far, and each time one save fails and is told.
-    assert 1 <= done.stderr.count("outlast: saving step") <= done.stdout.count("False") <= 3
+    failed = done.stdout.count("False")
+    assert 1 <= done.stderr.count("outlast: saving step") <= failed <= 3
     said = last_said(done.stdout)
-    assert said >= 6
+    assert said >= 7 - failed
     assert whole(folders / "scratch") >= said
     for id_ in checkpoints_in(folders / "scratch"):
         load(folders / "scratch", id_)  # also the one that failed at its last call

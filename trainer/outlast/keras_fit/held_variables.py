@@ -62,7 +62,8 @@ def is_tensor(value: Any) -> bool:
 def as_array(value: Any) -> np.ndarray:
     """A copy of what a tensor or a variable holds."""
     slot = slot_of(value)
-    return np.array(value if slot is None else slot.read_value())
+    # Two steps: TensorFlow's ``__array__`` does not know of ``copy``.
+    return np.asarray(value if slot is None else slot.read_value()).copy()
 
 
 def _new(value: np.ndarray) -> Any:
