@@ -63,7 +63,8 @@ def as_array(value: Any) -> np.ndarray:
     """A copy of what a tensor or a variable holds."""
     slot = slot_of(value)
     # Two steps: TensorFlow's ``__array__`` does not know of ``copy``.
-    return np.asarray(value if slot is None else slot.read_value()).copy()
+    held: np.ndarray = np.asarray(value if slot is None else slot.read_value())
+    return held.copy()
 
 
 def _new(value: np.ndarray) -> Any:
