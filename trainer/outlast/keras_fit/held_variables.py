@@ -63,8 +63,7 @@ def as_array(value: Any) -> np.ndarray:
     """A copy of what a tensor or a variable holds."""
     slot = slot_of(value)
     # Two steps: TensorFlow's ``__array__`` does not know of ``copy``.
-    held: np.ndarray = np.asarray(value if slot is None else slot.read_value())
-    return held.copy()
+    return np.array(np.asarray(value if slot is None else slot.read_value()))
 
 
 def _new(value: np.ndarray) -> Any:
