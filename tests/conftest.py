@@ -81,9 +81,17 @@ def _mount() -> str | None:
     return None if tried.returncode == 0 else "only root can mount a small file system"
 
 
+def _memory_folder() -> str | None:
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        if b" /dev/shm " in line and b" - tmpfs " in line and os.access("/dev/shm", os.W_OK):
+            return None
+    return "/dev/shm is not in memory here"
+
+
 COMPONENTS = {
     "azurite": Component(_program("azurite-blob", "npm install --global azurite")),
     "docker": Component(_docker),
+    "memory-folder": Component(_memory_folder, required=False),
     "moto": Component(_module("moto.server", "pip install 'moto[server,s3]'")),
     "mount": Component(_mount),
     "registry": Component(_program("docker-registry", "apt-get install docker-registry")),

@@ -26,7 +26,7 @@ from outlast_agent.clock import age
 from outlast_agent.concerns import Concerns, Facts
 from outlast_agent.context import Context
 from outlast_agent.control import Control, Said
-from outlast_agent.folders import AttemptFolders, remove_tree
+from outlast_agent.folders import AttemptFolders
 from outlast_agent.logs import LogShipper, bound
 from outlast_agent.outlook import Outlook
 from outlast_agent.runtimes.base import Exit, Running, TryAgainError
@@ -77,7 +77,7 @@ class Attempt:
         Raises OSError, also for a local disk that does not hold what was written to it.
         """
         for other in self._context.folders.others(self.number):
-            remove_tree(other.root)
+            other.remove()
         self.folders.make()
         self.parent = manifest
         if manifest is None:
@@ -258,7 +258,8 @@ class Attempt:
 
     def disk_full(self) -> bool:
         """Whether hardly any room is left where the command writes."""
-        return shutil.disk_usage(self.folders.root).free < FULL_DISK
+        written = (self.folders.root, self.folders.scratch)
+        return any(shutil.disk_usage(folder).free < FULL_DISK for folder in written)
 
     # Its end ------------------------------------------------------------------------------------
 

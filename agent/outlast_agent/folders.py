@@ -5,13 +5,17 @@
     <root>/lock  status.json  lived.json  crashes.json
            jobs/<job>/code/                      unpacked, read-only for the command
                       inputs/<n>/
-                      download/                  the newest checkpoint, fetched before the claim
-                      attempts/<a>/scratch/      the command writes here: hostile
-                                   outputs/      here
+                      place                      link, where scratch is not on this disk
+                      attempts/<a>/outputs/      the command writes here: hostile
                                    control/      and here
                                    work.log      what it printed, log-shipped.json: up to where
                                    state/        the runtime's own
                                    parent  started  notes-told   the daemon's own
+    <place>/download/                            the newest checkpoint, fetched before the claim
+            attempts/<a>/scratch/                the command writes here too
+
+The place is ``<root>/jobs/<job>`` itself, or on a faster disk or in memory
+(:mod:`outlast_agent.scratch`).
 
 Every attempt has fresh folders, so whatever an earlier command planted in its own is not met
 again.
@@ -30,12 +34,19 @@ from pathlib import Path
 class AttemptFolders:
     """The folders of one attempt."""
 
-    root: Path
+    home: Path
+    """Those of the job."""
+    name: str
+
+    @property
+    def root(self) -> Path:
+        """All but scratch, where that is elsewhere."""
+        return self.home / "attempts" / self.name
 
     @property
     def scratch(self) -> Path:
         """Checkpoints, as the command writes them."""
-        return self.root / "scratch"
+        return place_of(self.home) / "attempts" / self.name / "scratch"
 
     @property
     def outputs(self) -> Path:
@@ -74,9 +85,14 @@ class AttemptFolders:
 
     def make(self) -> None:
         """Make them, empty. Raises OSError."""
-        remove_tree(self.root)
+        self.remove()
         for folder in (self.scratch, self.outputs, self.control, self.state):
             folder.mkdir(parents=True)
+
+    def remove(self) -> None:
+        """Remove all of it. Raises OSError."""
+        remove_tree(self.root)
+        remove_tree(self.scratch.parent)
 
 
 @dataclass(frozen=True)
@@ -117,9 +133,14 @@ class Folders:
         return self.home / "code"
 
     @property
-    def download(self) -> Path:
-        """The newest checkpoint, before an attempt takes it."""
-        return self.home / "download"
+    def place_link(self) -> Path:
+        """Points to where scratch is, if it is not below ``home``."""
+        return place_link(self.home)
+
+    @property
+    def place(self) -> Path:
+        """Where scratch is, and the checkpoint that is put there."""
+        return place_of(self.home)
 
     def input(self, number: int) -> Path:
         """The input of this number."""
@@ -127,13 +148,41 @@ class Folders:
 
     def attempt(self, attempt: int) -> AttemptFolders:
         """The folders of ``attempt``."""
-        return AttemptFolders(self.home / "attempts" / f"{attempt:06d}")
+        return AttemptFolders(self.home, f"{attempt:06d}")
 
     def others(self, attempt: int) -> list[AttemptFolders]:
         """Folders of other attempts, left from before."""
-        own = self.attempt(attempt).root
-        found = sorted((self.home / "attempts").glob("*"))
-        return [AttemptFolders(path) for path in found if path != own]
+        own = self.attempt(attempt).name
+        names = {path.name for at in (self.home, self.place) for path in at.glob("attempts/*")}
+        return [AttemptFolders(self.home, name) for name in sorted(names - {own})]
+
+
+def place_link(home: Path) -> Path:
+    """Where the place of scratch is told, if it is not ``home``, the folder of a job."""
+    return home / "place"
+
+
+def place_of(home: Path) -> Path:
+    """Where scratch is, of the job whose folder is ``home``."""
+    try:
+        return place_link(home).readlink()
+    except OSError:  # no link
+        return home
+
+
+def remove_place(home: Path) -> None:
+    """Remove what is elsewhere, and forget where that was. Raises OSError."""
+    link = place_link(home)
+    if link.is_symlink():
+        remove_tree(link.readlink())
+        link.unlink()
+
+
+def remove_root(root: Path) -> None:
+    """Remove all that a daemon has on its machine. Raises OSError."""
+    for home in root.glob("jobs/*"):
+        remove_place(home)
+    remove_tree(root)
 
 
 def remove_tree(path: Path) -> None:

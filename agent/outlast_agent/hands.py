@@ -19,6 +19,7 @@ from outlast_agent.origin import HeldError, Origin
 from outlast_agent.outcome import Ending, of_disk
 from outlast_agent.records import RecordError
 from outlast_agent.runtimes.base import CannotStartError, Exit, TryAgainError
+from outlast_agent.scratch.choice import Chosen
 from outlast_agent.setting_up import CannotSetUpError, SetUp
 from outlast_agent.stores.base import StoreError
 from outlast_agent.surely import StoppedError
@@ -43,7 +44,7 @@ class Hands:
     ) -> None:
         self._context, self._watcher, self._post, self._ended = context, watcher, post, ended
         self._set_up = SetUp(context)
-        self._origin = Origin(context)
+        self._origin = Origin(context, self._on_place)
         self._adopting = threading.Event()
         self._decided = threading.Event()
         self.teller = Teller(context)
@@ -140,6 +141,18 @@ class Hands:
             return
         with suppress(NewerVersionError, RecordError):  # told when it matters, after the claim
             self._origin.ahead()
+
+    def _on_place(self, chosen: Chosen) -> None:
+        place = chosen.place
+        if place.kind == "disk" and chosen.as_wanted:
+            return
+        where = {"ram": "in memory", "local": f"on {place.folder}", "disk": "on the OS disk"}
+        self.teller.tell(
+            "scratch",
+            f"checkpoints are written {where[place.kind]} first: {chosen.why}",
+            level="info" if chosen.as_wanted else "warning",
+            data={"kind": place.kind, "rate": place.rate},
+        )
 
     def _measure_link(self) -> None:
         context, spec = self._context, self._context.spec

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
@@ -12,6 +13,8 @@ from outlast_agent import layout, records
 from outlast_agent.attempt import Attempt
 from outlast_agent.clock import stamp
 from outlast_agent.context import Context
+from outlast_agent.scratch.choice import Chosen
+from outlast_agent.scratch.place import Places
 from outlast_agent.stores.base import NotFoundError
 from outlast_agent.sync import newest
 from outlast_agent.sync.restore import Downloader
@@ -35,9 +38,12 @@ class HeldError(Exception):
 class Origin:
     """Finds and brings what an attempt begins from."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, on_place: Callable[[Chosen], None]) -> None:
         self._context = context
         self._lock = threading.Lock()
+        self._places = Places(
+            context.folders, context.spec.checkpoint.scratch, context.spec.grace_seconds, on_place
+        )
         self._abandon = threading.Event()
         self._downloader = self._new_downloader()
         self._held: HeldError | None = None
@@ -92,6 +98,7 @@ class Origin:
             if expected is not None:
                 whole = None if manifest is None else str(manifest.id)
                 raise self._hold(expected, whole)
+            self._places.settle(None if manifest is None else manifest.size)
             attempt.restore(self._downloader, manifest)
         if manifest is None:
             teller.tell("begun", "training begins from nothing", attempt=attempt.number)
@@ -135,7 +142,7 @@ class Origin:
         return Downloader(
             context.store,
             context.spec.job,
-            context.folders.download,
+            lambda size: self._places.settle(size) / "download",
             context.surely("checkpoint", abandon),
         )
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from outlast.cadence import BETWEEN_LOSSES, MAX_OVERHEAD
 from outlast_agent.prices import MACHINE_USD_PER_HOUR
+from outlast_agent.scratch.choice import Wanted
 from outlast_agent.sync.collect import Rule
 
 VERSION = 1
@@ -55,6 +56,8 @@ class CheckpointSpec(Frozen):
     """As in ``outlast.cadence.BETWEEN_LOSSES``."""
     keep: Rule = Rule()
     """Which checkpoints stay."""
+    scratch: Wanted = "auto"
+    """Where they are written before they are durable, as :mod:`outlast_agent.scratch` says."""
     exact: Literal["best", "strict"] = "best"
 
 

@@ -50,6 +50,7 @@ _EXAMPLES = {
     "mode": "mode: min",
     "count": "count: 1",
     "max_overhead": "max_overhead: 1%",
+    "scratch": "scratch: auto",
     "exact": "exact: best",
     "retries": "retries: {failures: 3}",
     "failures": "failures: 3",

@@ -114,6 +114,7 @@ def job_spec(
             max_overhead=file.checkpoint.max_overhead,
             between_losses_seconds=between_losses,
             keep=rule_of(file),
+            scratch=file.checkpoint.scratch,
             exact=file.checkpoint.exact,
         ),
         grace_seconds=pool.grace_seconds if given is None else min(given, pool.grace_seconds),

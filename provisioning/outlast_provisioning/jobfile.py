@@ -14,6 +14,7 @@ from pydantic import (
     field_validator,
 )
 
+from outlast_agent.scratch.choice import Wanted
 from outlast_agent.spec import JobName
 from outlast_provisioning.units import Duration, DurationOrAuto, Share, Size
 
@@ -117,6 +118,10 @@ class Checkpoint(Section):
     ] = Field(default=Keep(), description="Which stay, of the newest (a number) and others")
     max_overhead: Share = Field(
         default=0.01, description="Part of training time that saving may take, with auto"
+    )
+    scratch: Wanted = Field(
+        default="auto",
+        description="Where saves are written first: ram, local, disk, or the fastest of them",
     )
     exact: Literal["best", "strict"] = Field(
         default="best", description="strict: only machines on which the bits are the same"

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from outlast_agent.folders import AttemptFolders, remove_tree
+from outlast_agent.folders import AttemptFolders, Folders, remove_root, remove_tree
 
 # Modes mean nothing to root, unless it gives up what lets it pass over them.
 _FREE = "-dac_override,-dac_read_search"
@@ -46,7 +46,7 @@ def test_folders_are_made_anew(tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "keep").touch()
-    folders = AttemptFolders(tmp_path / "attempt")
+    folders = AttemptFolders(tmp_path, "000001")
     folders.make()
     (folders.scratch / "planted").symlink_to(outside)
     (folders.outputs / "closed").mkdir(mode=0o500)
@@ -54,3 +54,22 @@ def test_folders_are_made_anew(tmp_path):
     assert list(folders.scratch.iterdir()) == list(folders.outputs.iterdir()) == []
     assert (outside / "keep").exists()
     remove_tree(tmp_path / "nothing")
+
+
+def test_what_is_in_another_place_goes_with_the_rest(tmp_path):
+    elsewhere, root = tmp_path / "elsewhere", tmp_path / "root"
+    elsewhere.mkdir()
+    folders = Folders(root, "digits")
+    folders.home.mkdir(parents=True)
+    folders.place_link.symlink_to(elsewhere)
+    old, own = folders.attempt(1), folders.attempt(2)
+    old.make()
+    own.make()
+    assert own.scratch.is_relative_to(elsewhere)
+    assert own.outputs.is_relative_to(root)
+    assert [each.name for each in folders.others(2)] == [old.name]
+    old.remove()
+    assert folders.others(2) == []
+    remove_root(root)
+    assert not elsewhere.exists()
+    assert not root.exists()

@@ -54,7 +54,7 @@ def serve(machine: Machine, channel: socket.socket, *, adopts: bool) -> None:
             name, _, data = machine.parent.read_bytes().partition(b"\n")
             parent = parse_manifest(data, name=name.decode())
     else:
-        downloader = Downloader(store, JOB, machine.downloads, patient)
+        downloader = Downloader(store, JOB, lambda _: machine.downloads, patient)
         found = downloader.newest(below=machine.attempt, set_aside=())
         parent = found.manifest
         if parent is not None:

@@ -35,7 +35,7 @@ def read(machine: Machine, channel: socket.socket, *, most: int) -> None:
     ids: list[str] = []
     faults: list[tuple[str, str]] = []
     folder = Path(tempfile.mkdtemp(prefix="read-", dir=machine.root))
-    downloader = Downloader(store, JOB, folder, patient)
+    downloader = Downloader(store, JOB, lambda _: folder, patient)
     while len(ids) < most:
         found = downloader.newest(below=FAR, set_aside=ids)
         for id_, why in found.damaged.items():

@@ -53,9 +53,10 @@ class Found:
 
 
 class Downloader:
-    """Brings the newest checkpoint below ``folder``, laid out as a scratch folder is.
+    """Brings the newest checkpoint below a folder, laid out as a scratch folder is.
 
-    What a call has brought and verified, the next call of the same object does not read again.
+    ``folder`` is asked for it once it is known how many bytes a checkpoint has. What a call has
+    brought and verified, the next call of the same object does not read again.
     ``progress`` is told bytes that are here and bytes in all.
     """
 
@@ -63,12 +64,14 @@ class Downloader:
         self,
         store: Store,
         job: str,
-        folder: Path,
+        folder: Callable[[int], Path],
         surely: Surely,
         progress: Callable[[int, int], None] = lambda _here, _all: None,
     ) -> None:
-        self._store, self._job, self._folder, self._surely = store, job, folder, surely
+        self._store, self._job, self._surely = store, job, surely
+        self._folder_for = folder
         self._progress = progress
+        self._folder = Path()
         self._verified: set[ObjectRef] = set()
         self._lock = Lock()
         self._here = 0
@@ -119,6 +122,7 @@ class Downloader:
         refs = list(dict.fromkeys(manifest.objects))
         self._here = 0
         total = sum(ref.size for ref in refs)
+        self._folder = self._folder_for(total)
         for attempt in {ref.attempt for ref in refs}:
             (self._folder / "objects" / f"{attempt:06d}").mkdir(parents=True, exist_ok=True)
 

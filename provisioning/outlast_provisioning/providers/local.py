@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import cast
 
 from outlast.durable import read_json, replace_json
-from outlast_agent.folders import remove_tree
+from outlast_agent.folders import remove_root, remove_tree
 from outlast_provisioning.providers.base import (
     GiveUpError,
     Machine,
@@ -196,6 +196,7 @@ class LocalProvider(Provider):
     def _remove(self, folder: MachineFolder) -> None:
         """The request goes last: until then it is listed, and what is left is tried again."""
         last = (folder.path / "machine.json", folder.request)
+        remove_root(folder.disk)
         for path in folder.path.iterdir():
             if path.is_dir():
                 remove_tree(path)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from outlast.durable import read_json, replace_json
-from outlast_agent.folders import remove_tree
+from outlast_agent.folders import remove_root
 from outlast_provisioning.providers.base import MachineState, TryAgainError
 from outlast_provisioning.providers.local_folder import MachineFolder, Supervised
 from outlast_provisioning.providers.local_metadata import Metadata
@@ -73,7 +73,7 @@ class Supervisor:
         if fate != "powered-off":
             # An evicted spot machine is deleted with its disk: nothing on it may be relied on.
             with contextlib.suppress(OSError):  # what is left goes when the machine is deleted
-                remove_tree(self._folder.disk)
+                remove_root(self._folder.disk)
         self._write("stopped" if fate == "powered-off" else "gone", fate)
 
     def _watch(self, end_at: float) -> Fate:

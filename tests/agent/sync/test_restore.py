@@ -33,7 +33,9 @@ def folder(tmp_path):
 
 
 def bring(store, folder, *, below=EVER, set_aside=()):
-    return Downloader(store, JOB, folder, surely()).newest(below=below, set_aside=set_aside)
+    return Downloader(store, JOB, lambda _: folder, surely()).newest(
+        below=below, set_aside=set_aside
+    )
 
 
 def key(what):
@@ -133,7 +135,7 @@ def test_broken_off_while_it_waits(store, folder):
     threading.Timer(0.3, stop.set).start()
     began = time.monotonic()
     with pytest.raises(StoppedError):
-        Downloader(slow, JOB, folder, surely(stop)).newest(below=EVER, set_aside=())
+        Downloader(slow, JOB, lambda _: folder, surely(stop)).newest(below=EVER, set_aside=())
     assert time.monotonic() - began < 3
 
 
@@ -166,7 +168,7 @@ def test_what_was_swept_meanwhile_is_not_damaged(store, folder):
 
 def test_again_only_what_changed_is_brought_and_the_rest_goes(store, folder):
     first = store_checkpoint(store, 1, 1, [b"frozen", b"one"])
-    downloader = Downloader(store, JOB, folder, surely())
+    downloader = Downloader(store, JOB, lambda _: folder, surely())
     downloader.newest(below=EVER, set_aside=())
     store_checkpoint(store, 1, 2, [b"two"], objects=first.objects[:1])
     fetched = []
@@ -180,7 +182,7 @@ def test_again_only_what_changed_is_brought_and_the_rest_goes(store, folder):
 
 def test_an_object_that_went_and_is_named_again_is_brought_again(store, folder, tmp_path):
     first = store_checkpoint(store, 1, 1, [b"best"])
-    downloader = Downloader(store, JOB, folder, surely())
+    downloader = Downloader(store, JOB, lambda _: folder, surely())
     downloader.newest(below=EVER, set_aside=())
     store_checkpoint(store, 1, 2, [b"worse"])
     downloader.newest(below=EVER, set_aside=())
@@ -199,7 +201,7 @@ def test_what_is_here_already_and_altered_is_brought_again(store, folder):
 
 def test_moved_into_scratch_whole(store, folder, tmp_path):
     manifest = store_checkpoint(store, 1, 1, [b"abc", b"d"])
-    downloader = Downloader(store, JOB, folder, surely())
+    downloader = Downloader(store, JOB, lambda _: folder, surely())
     downloader.newest(below=EVER, set_aside=())
     downloader.move(manifest, tmp_path / "scratch")
     found = {str(p.relative_to(tmp_path / "scratch")) for p in (tmp_path / "scratch").rglob("*.*")}
@@ -214,9 +216,9 @@ def test_moved_into_scratch_whole(store, folder, tmp_path):
 def test_progress_is_told(store, folder):
     store_checkpoint(store, 1, 1, [b"abc", b"d"])
     told = []
-    Downloader(store, JOB, folder, surely(), lambda here, of: told.append((here, of))).newest(
-        below=EVER, set_aside=()
-    )
+    Downloader(
+        store, JOB, lambda _: folder, surely(), lambda here, of: told.append((here, of))
+    ).newest(below=EVER, set_aside=())
     assert told[-1] == (4, 4)
 
 

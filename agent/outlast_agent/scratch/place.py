@@ -1,0 +1,100 @@
+"""Settles where scratch is on this machine, and remembers it.
+
+The choice is a link beside the job's folders, so that a restarted daemon, and whoever cleans up,
+finds what is elsewhere. Memory is gone after a reboot: then it is chosen anew.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from outlast.memory import available
+from outlast_agent.folders import Folders, remove_place
+from outlast_agent.scratch import local_disks
+from outlast_agent.scratch.choice import Chosen, Place, Wanted, choose, has_to_measure
+from outlast_agent.scratch.rate import write_rate
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - below it a folder of our own is made, for nobody else
+PREFIX = "outlast-"
+
+
+class Places:
+    """The places of one machine."""
+
+    def __init__(
+        self,
+        folders: Folders,
+        wanted: Wanted,
+        notice: float,
+        tell: Callable[[Chosen], None] = lambda _chosen: None,
+        *,
+        memory: Path = MEMORY,
+        local: Callable[[], list[Path]] = local_disks.mounted,
+        rate: Callable[[Path], float | None] = write_rate,
+    ) -> None:
+        self._folders, self._wanted, self._notice, self._tell = folders, wanted, notice, tell
+        self._memory, self._local, self._rate = memory, local, rate
+        self._settled = False
+
+    def settle(self, size: int | None) -> Path:
+        """The folder; chosen by the first call for checkpoints of ``size`` bytes.
+
+        Raises OSError.
+        """
+        folders = self._folders
+        if self._settled or (folders.place_link.is_symlink() and folders.place.is_dir()):
+            return folders.place
+        chosen = self._choose(size)
+        remove_place(folders.home)
+        if chosen.place.kind != "disk":
+            folders.home.mkdir(parents=True, exist_ok=True)
+            try:
+                # A new folder that nobody else may open: others can write beside it.
+                made = tempfile.mkdtemp(prefix=PREFIX, dir=chosen.place.folder)
+            except OSError as error:
+                disk = replace(chosen.place, kind="disk", folder=folders.home)
+                chosen = Chosen(disk, f"{chosen.place.folder}: {error}", as_wanted=False)
+            else:
+                folders.place_link.symlink_to(made)
+        self._settled = True
+        self._tell(chosen)
+        return folders.place
+
+    def _choose(self, size: int | None) -> Chosen:
+        places = [Place("disk", self._folders.root, 0)]
+        if self._wanted != "disk":
+            places.extend(self._others())
+        if has_to_measure(self._wanted, places, size):
+            places = [
+                each if each.kind == "ram" else replace(each, rate=self._rate(each.folder))
+                for each in places
+            ]
+        return choose(self._wanted, places, size, self._notice)
+
+    def _others(self) -> list[Place]:
+        found = [
+            Place("local", folder, shutil.disk_usage(folder).free)
+            for folder in self._local()
+            if os.access(folder, os.W_OK | os.X_OK)
+        ]
+        left = available()
+        if left is not None and _is_tmpfs(self._memory):
+            free = min(left, shutil.disk_usage(self._memory).free)
+            found.append(Place("ram", self._memory, free))
+        return found
+
+
+def _is_tmpfs(folder: Path) -> bool:
+    """Whether it is memory and may be written."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    wanted = f" {folder} ".encode()
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        if wanted in line and b" - tmpfs " in line:
+            return True
+    return False
