@@ -145,10 +145,10 @@ class Slow(Store):
             raise UnavailableError(f"read of {key}: the store is away")
         return self.inner.read(key, limit=limit)
 
-    def fetch(self, key: str, path: Path) -> None:
+    def fetch(self, key: str, path: Path) -> str:
         if self.away:
             raise UnavailableError(f"fetch of {key}: the store is away")
-        self.inner.fetch(key, path)
+        return self.inner.fetch(key, path)
 
     def list(self, prefix: str, *, after: str = "") -> Any:
         return self.inner.list(prefix, after=after)

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import xxhash
+
 from outlast_agent import layout
 from outlast_agent.records import AttemptEnd, AttemptNotice, Beat, Claim, Launch, Result, dump, load
 from outlast_agent.spec import JobSpec
@@ -39,8 +41,9 @@ class MemoryStore(Store):
             raise NotFoundError(key)
         return self.content[key]
 
-    def fetch(self, key: str, path: Path) -> None:
+    def fetch(self, key: str, path: Path) -> str:
         path.write_bytes(self.read(key))
+        return xxhash.xxh3_128_hexdigest(self.read(key))
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
         for key in sorted(self.content):

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import xxhash
+
 from outlast_agent.stores.base import Entry, RefusedError, Store, UnavailableError
 
 T = TypeVar("T")
@@ -39,12 +41,14 @@ class Failing(Store):
         data = self._do(f"read of {key}", lambda: self._inner.read(key, limit=limit))
         return bytes([data[0] ^ 1]) + data[1:] if data and self._spoils(key) else data
 
-    def fetch(self, key: str, path: Path) -> None:
-        self._do(f"fetch of {key}", lambda: self._inner.fetch(key, path))
+    def fetch(self, key: str, path: Path) -> str:
+        arrived = self._do(f"fetch of {key}", lambda: self._inner.fetch(key, path))
         if self._spoils(key):
             data = bytearray(path.read_bytes())
             data[len(data) // 2] ^= 1
             path.write_bytes(data)
+            return xxhash.xxh3_128_hexdigest(bytes(data))
+        return arrived
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
         return self._do(f"list of {prefix}", lambda: self._inner.list(prefix, after=after))

@@ -74,8 +74,11 @@ class Store(ABC):
         """The bytes at ``key``. Raises NotFoundError; StoreError if longer than ``limit``."""
 
     @abstractmethod
-    def fetch(self, key: str, path: Path) -> None:
-        """Write the bytes at ``key`` to the file ``path``, which is whole once it returns."""
+    def fetch(self, key: str, path: Path) -> str:
+        """Write the bytes at ``key`` to the file ``path``, which is whole once it returns.
+
+        What it returns is their XXH3-128 in hex, taken as they arrived.
+        """
 
     @abstractmethod
     def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:

@@ -34,7 +34,7 @@ from outlast_agent.stores.base import (
 )
 from outlast_agent.stores.beneath import Beneath, new_file
 from outlast_agent.stores.keys import check_key, check_prefix
-from outlast_agent.stores.local import copy, opened, whole_file
+from outlast_agent.stores.local import copy, opened, receive
 
 TEMPORARIES = ".tmp"
 
@@ -123,13 +123,12 @@ class FileStore(Store):
             raise StoreError(f"read of {key} in {self.url}: it is longer than {limit} bytes")
         return data
 
-    def fetch(self, key: str, path: Path) -> None:
+    def fetch(self, key: str, path: Path) -> str:
         """See :meth:`Store.fetch`."""
         with self._faults("fetch", key):
             source = self._open(key, "fetch")
-        with source, whole_file(path) as target:
-            while piece := self._next(source, key):
-                target.write(piece)
+        with source:
+            return receive(iter(lambda: self._next(source, key), b""), path)
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
         """See :meth:`Store.list`."""

@@ -6,9 +6,11 @@ import contextlib
 import io
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+import xxhash
 
 from outlast_agent.stores.beneath import checked
 
@@ -40,6 +42,19 @@ def copy(source: BinaryIO, target: BinaryIO) -> None:
     while piece := source.read(min(left, _CHUNK)):
         target.write(piece)
         left -= len(piece)
+
+
+def receive(pieces: Iterable[bytes], path: Path) -> str:
+    """Write ``pieces`` to a file that appears at ``path`` when all are there; their XXH3-128.
+
+    Raises OSError, and what ``pieces`` raises.
+    """
+    digest = xxhash.xxh3_128()
+    with whole_file(path) as target:
+        for piece in pieces:
+            target.write(piece)
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager

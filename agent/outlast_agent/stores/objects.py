@@ -26,7 +26,7 @@ from outlast_agent.stores.base import (
     StoreError,
 )
 from outlast_agent.stores.keys import check_key, check_prefix
-from outlast_agent.stores.local import opened, size_of, whole_file
+from outlast_agent.stores.local import opened, receive, size_of
 from outlast_agent.stores.object_errors import translate
 from outlast_agent.stores.patience import Patience
 
@@ -96,12 +96,10 @@ class ObjectStore(Store):
             raise StoreError(f"read of {key} in {self.url}: it is longer than {limit} bytes")
         return b"".join(pieces)
 
-    def fetch(self, key: str, path: Path) -> None:
+    def fetch(self, key: str, path: Path) -> str:
         """See :meth:`Store.fetch`."""
         _size, pieces = self._open(key, "fetch", READ_BYTES)
-        with whole_file(path) as target:
-            for piece in pieces:
-                target.write(piece)
+        return receive(pieces, path)
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
         """See :meth:`Store.list`."""

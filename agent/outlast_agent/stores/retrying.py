@@ -77,9 +77,9 @@ class Retrying(Store):
         """See :meth:`Store.read`."""
         return self._try(lambda: self._store.read(key, limit=limit))
 
-    def fetch(self, key: str, path: Path) -> None:
+    def fetch(self, key: str, path: Path) -> str:
         """See :meth:`Store.fetch`."""
-        self._try(lambda: self._store.fetch(key, path))
+        return self._try(lambda: self._store.fetch(key, path))
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
         """See :meth:`Store.list`. Goes on where it was cut off."""

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import xxhash
 
 from outlast_agent.stores.base import (
     AlreadyExistsError,
@@ -35,7 +36,7 @@ def test_files_of_any_size_go_in_and_out_whole(store: Store, tmp_path: Path, siz
     content = (b"0123456789abcdef" * (size // 16 + 1))[:size]
     (tmp_path / "in").write_bytes(content)
     store.create("k", tmp_path / "in")
-    store.fetch("k", tmp_path / "out")
+    assert store.fetch("k", tmp_path / "out") == xxhash.xxh3_128_hexdigest(content)
     assert (tmp_path / "out").read_bytes() == content
     assert store.read("k") == content
     assert list(store.list("k")) == [Entry("k", size)]

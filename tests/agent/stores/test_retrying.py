@@ -47,8 +47,8 @@ class Faulty(Store):
     def read(self, key: str, *, limit: int = 64 << 20) -> bytes:
         return self._fault(lambda: self.store.read(key, limit=limit))  # type: ignore[return-value]
 
-    def fetch(self, key: str, path: Path) -> None:
-        self._fault(lambda: self.store.fetch(key, path))
+    def fetch(self, key: str, path: Path) -> str:
+        return self._fault(lambda: self.store.fetch(key, path))
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
         self._fault(lambda: None)
