@@ -51,8 +51,8 @@ PAIRS ?= 40
 bench: $(STAMP) ## what the callback costs, as JSON in bench/out/
 	$(BIN)/python bench/overhead.py --pairs $(PAIRS)
 
-bench-checkpoint: $(STAMP) ## saving and restoring against the disk and other libraries
-	$(BIN)/python bench/checkpoint/run.py
+bench-checkpoint: .venv-bench/.installed ## saving and restoring against the disk and other libraries
+	.venv-bench/bin/python bench/checkpoint/run.py
 
 test-exactness: $(STAMP) ## all scripts x all stop points (an hour; EXACTNESS_SHARE=1/10 for a part)
 	$(BIN)/python -m pytest -m exhaustive -n 2 --dist load tests/trainer/exactness
@@ -61,7 +61,8 @@ test-examples: $(STAMP) ## the examples, PyTorch among them (installs PyTorch)
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pytest -q tests/trainer/test_examples.py
 
-.venv-jax/.installed .venv-torch/.installed: .venv-%/.installed: pyproject.toml
+ENVIRONMENTS := jax torch bench
+$(ENVIRONMENTS:%=.venv-%/.installed): .venv-%/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/bin/python -m pip install --quiet $(if $(filter torch,$*),$(TORCH)) \
 		--editable '.[$*]' 'keras>=3.15,<3.16' pytest
@@ -74,4 +75,4 @@ test-backends: ## Keras on JAX and on PyTorch, each in an environment without Te
 	@$(MAKE) --no-print-directory --jobs 2 test-on-jax test-on-torch
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) .venv-jax .venv-torch bench/out build dist
+	rm -rf $(VENV) $(ENVIRONMENTS:%=.venv-%) bench/out build dist

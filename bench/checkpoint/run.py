@@ -11,6 +11,9 @@ peer that was measured in the same run:
 ``restore_ratio``        first read -> all variables of a built model / a plain read, nothing cached
 ``peer_restore_ratios``  the same for Keras and TensorFlow, each of its own files
 ``stall_ms``             excess of the snapshot's step and the next three (and ``warm_copy_ms``)
+``overhead_percent``     what training takes longer with a save every 10 s (small) or 60 s (big),
+                         ``overhead_interval_95``; big also ``overhead_every_10_s_percent``
+``notice_to_durable_s``  from the publication of an eviction notice to the manifest in the store
 ``extra_memory_ratio``   (peak - before) / state over ``memory_saves`` saves
 ``flush_ratio``          from snapshot to the store's answer to the manifest / a bare upload; also
                          ``flush_tls_ratio`` and ``flush_slow_disk_ratio`` (see ``flush.py``)
@@ -33,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 OUT = Path(__file__).parents[1] / "out"
-PARTS = ("writing", "restoring", "stall", "memory", "flush")
+PARTS = ("writing", "restoring", "stall", "memory", "flush", "notice", "overhead", "overhead_often")
 ALONE = ("pipeline", "listing")
 """Parts of one size."""
 SIZES = ("small", "big", *ALONE)
@@ -53,6 +56,8 @@ def main() -> int:
     figures: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     for size in options.sizes:
         for part in options.parts if size not in ALONE else (size,):
+            if (part, size) == ("overhead_often", "small"):
+                continue  # it is the cadence of ``overhead``
             figures.setdefault(size, {}).update(in_a_process(part, size))
             path.write_text(json.dumps(figures, indent=1) + "\n")
     print(json.dumps(figures, indent=1))
