@@ -13,8 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import wait
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +36,11 @@ from outlast_agent.stores.base import (
     UnavailableError,
 )
 from outlast_agent.surely import StoppedError, Surely
+from outlast_agent.sync import apart
+from outlast_agent.sync.apart import GLANCE
 from outlast_agent.sync.cadence import Cadence
 from outlast_agent.sync.carriers import CLOSE_SECONDS, Carriers
+from outlast_agent.sync.orders import Orders
 from outlast_agent.sync.sending import Sending
 from outlast_agent.sync.sweep import Sweeper
 from outlast_agent.sync.whole import Lineage, Scratch
@@ -47,14 +49,8 @@ LOOK_SECONDS = 2.0
 SWEEP_SECONDS = 30.0
 FITS_AMONG = 4
 """So many of the newest are looked through for the end of a ``fit``, without a deadline."""
-MANIFEST_SECONDS = 1.0
-"""A manifest under way, the last step to a durable checkpoint, gets this before a newer one."""
-
 IDLE_SECONDS = 30.0
 """After so long without anything to send, its memory is given back."""
-
-_GLANCE = 0.05
-"""While something is carried it is looked this often whether something better has come."""
 
 
 @dataclass(frozen=True)
@@ -128,13 +124,7 @@ class Uploader:
         self.newest_size: int | None = None
         """Bytes of the newest checkpoint that was seen in scratch."""
 
-        self._lock = threading.Condition()
-        self._looked = False
-        self._deadline: float | None = None
-        self._rush = False
-        self._flush: Callable[[], None] | None = None
-        self._give_up_at: float | None = None
-        self._closed = threading.Event()
+        self._orders = Orders()
         self._warmed = False
         self._active_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="upload", daemon=True)
@@ -145,15 +135,11 @@ class Uploader:
 
     def look(self) -> None:
         """Something may have changed in scratch."""
-        with self._lock:
-            self._looked = True
-            self._lock.notify_all()
+        self._orders.look()
 
     def rush(self, deadline: float) -> None:
         """A notice runs until the monotonic ``deadline``: no cadence any more, no sweeping."""
-        with self._lock:
-            self._rush, self._deadline, self._looked = True, deadline, True
-            self._lock.notify_all()
+        self._orders.rush(deadline)
 
     def flush(self, until: float | None, done: Callable[[], None]) -> None:
         """The program has ended: make the newest durable, then call ``done``, once.
@@ -161,16 +147,11 @@ class Uploader:
         Past the monotonic ``until`` it is called in any case. Called again before that, only
         ``until`` changes.
         """
-        with self._lock:
-            self._rush, self._looked = True, True
-            self._give_up_at = until
-            self._flush = self._flush or done
-            self._lock.notify_all()
+        self._orders.flush(until, done)
 
     def close(self) -> None:
         """Stop. No request is begun after this returns; one that hangs is not waited for."""
-        self._closed.set()
-        self.look()
+        self._orders.close()
         if self._thread.ident is not None:
             self._thread.join(CLOSE_SECONDS)
         self._carriers.close()
@@ -184,23 +165,25 @@ class Uploader:
 
     def _run(self) -> None:
         try:
-            self._surely(self._closed).do(self._learn)
-            while not self._closed.is_set():
+            self._surely(self._orders.closed).do(self._learn)
+            while not self._orders.closed.is_set():
                 self._warm()
-                ended = self._program_ended()  # asked first: a look before that may be too early
-                chosen = None if self._flush_is_over() else self._choose(left=self._left())
+                ended = (
+                    self._orders.program_ended
+                )  # asked first: a look before that may be too early
+                chosen = None if self._orders.too_late else self._choose(left=self._orders.left)
                 if chosen is None:
                     if ended:
-                        self._answer_flush()
+                        self._orders.answer()
                 elif self._due(chosen):
                     self._upload(chosen)
                     continue
                 self._send_ahead(chosen)
-                self._wait()
+                self._orders.wait(GLANCE if self._sending.busy else LOOK_SECONDS)
         except StoppedError:
             pass
         except BaseException as error:
-            if not self._closed.is_set():
+            if not self._orders.closed.is_set():
                 self._on_crash(error)
 
     def _learn(self) -> None:
@@ -228,7 +211,7 @@ class Uploader:
         whole = self._scratch.newer_than(self.durable.id if self.durable else None)
         candidates: dict[CheckpointId, Manifest] = {}
         for id_ in whole:
-            if self._is_over():
+            if self._orders.over:
                 break  # a hostile program leaves more of them than can be read in time
             manifest = self._scratch.manifest(id_)
             if manifest is not None:
@@ -265,45 +248,21 @@ class Uploader:
     def _missing_bytes(self, manifest: Manifest) -> int:
         return sum(ref.size for ref in self._missing(manifest))
 
-    def _left(self) -> float | None:
-        with self._lock:
-            return None if self._deadline is None else self._deadline - time.monotonic()
-
     def _due(self, manifest: Manifest) -> bool:
         return manifest.kind != "cadence" or self._is_time()
 
     def _is_time(self) -> bool:
         """Whether a checkpoint on cadence would be carried now."""
-        return self._is_rushing() or time.monotonic() >= self._last_begun + (self.every or 0.0)
-
-    def _flush_is_over(self) -> bool:
-        with self._lock:
-            at = self._give_up_at
-        return at is not None and time.monotonic() >= at
-
-    def _answer_flush(self) -> None:
-        with self._lock:
-            done, self._flush = self._flush, None
-        if done is not None:
-            done()
-
-    def _wait(self) -> None:
-        with self._lock:
-            seconds = _GLANCE if self._sending.busy else LOOK_SECONDS
-            if self._give_up_at is not None and self._flush is not None:
-                seconds = max(0.0, min(seconds, self._give_up_at - time.monotonic()))
-            if not self._looked and not self._closed.is_set():
-                self._lock.wait(seconds)
-            self._looked = False
+        return self._orders.rushing or time.monotonic() >= self._last_begun + (self.every or 0.0)
 
     # One checkpoint -----------------------------------------------------------------------------
 
     def _send_ahead(self, chosen: Manifest | None) -> None:
         """Send objects of a save that is being written: its manifest finds them there."""
-        if chosen is None and self._is_time() and not self._is_over():
-            if not self._program_ended():
+        if chosen is None and self._is_time() and not self._orders.over:
+            if not self._orders.program_ended:
                 self._sending.offer(self._scratch.ahead(), None)
-            self._sending.step(hurry=self._is_rushing(), seconds=0.0)
+            self._sending.step(hurry=self._orders.rushing, seconds=0.0)
         now = time.monotonic()
         if self._sending.busy:
             self._active_at = now
@@ -312,7 +271,7 @@ class Uploader:
 
     def _send_along(self, missing: Sequence[ObjectRef]) -> None:
         """What is whole of the next save, if what is carried is in time all the same."""
-        left, ahead = self._left(), self._scratch.ahead()
+        left, ahead = self._orders.left, self._scratch.ahead()
         if left is not None:
             more = sum(ref.size for ref in ahead if ref not in self._sending.known)
             size = sum(ref.size for ref in missing) + more
@@ -322,7 +281,7 @@ class Uploader:
         self._sending.offer(ahead, None)
 
     def _warm(self) -> None:
-        if self._is_rushing() and not self._warmed:
+        if self._orders.rushing and not self._warmed:
             self._warmed = True
             self._sending.warm()
 
@@ -345,15 +304,15 @@ class Uploader:
             looked = time.monotonic()
             while missing := self._missing(manifest):
                 sending.offer(missing, descriptors)
-                if self._is_rushing() and not self._program_ended():
+                if self._orders.rushing and not self._orders.program_ended:
                     self._send_along(missing)
-                arrived = sending.step(hurry=self._is_rushing(), seconds=_GLANCE)
+                arrived = sending.step(hurry=self._orders.rushing, seconds=GLANCE)
                 now = time.monotonic()
                 if arrived:
                     self._show(manifest)
-                if self._missing(manifest) and (not arrived or now >= looked + _GLANCE):
+                if self._missing(manifest) and (not arrived or now >= looked + GLANCE):
                     looked = now
-                    if self._is_over() or self._has_better_than(manifest):
+                    if self._orders.over or self._has_better_than(manifest):
                         return
         except OSError as error:
             self._scratch.refuse(manifest.id, str(error))
@@ -363,26 +322,12 @@ class Uploader:
             self._carried = None
         self._finish(manifest, [ref for ref in objects if ref not in there], begun)
 
-    def _is_over(self) -> bool:
-        return self._closed.is_set() or self._flush_is_over()
-
     def _has_better_than(self, manifest: Manifest) -> bool:
         """Whether, under a notice, another checkpoint is the one to carry now."""
-        if not self._is_rushing() or not self._carriers.may_leave():
+        if not self._orders.rushing or not self._carriers.may_leave():
             return False
-        chosen = self._choose(left=self._left())
+        chosen = self._choose(left=self._orders.left)
         return chosen is not None and chosen.id != manifest.id
-
-    def _is_rushing(self) -> bool:
-        with self._lock:
-            return self._rush
-
-    def _program_ended(self) -> bool:
-        with self._lock:
-            return self._flush is not None
-
-    def _may_not_sweep(self) -> bool:
-        return self._is_rushing() or self._is_over()
 
     def _finish(self, manifest: Manifest, new: Sequence[ObjectRef], begun: float) -> None:
         """All its objects are up, ``new`` for its sake: the manifest makes it exist."""
@@ -393,7 +338,11 @@ class Uploader:
         except ValueError as error:
             self._scratch.refuse(manifest.id, f"it holds what JSON cannot say: {error}")
             return
-        if not (created := self._create(manifest, key, data)):
+        created = apart.create(
+            self._carriers, self._surely, self._store, (key, data),
+            leave=lambda late: self._leave_manifest(manifest, late),
+        )  # fmt: skip
+        if not created:
             if created is not None:
                 self._scratch.refuse(manifest.id, f"another one of this name is at {key}")
             return
@@ -403,37 +352,12 @@ class Uploader:
         self._sending.named(manifest.objects)
         self._sweeper.saw(manifest)
         self._on_durable(self.durable)
-        if not self._may_not_sweep() and now >= self._last_sweep + SWEEP_SECONDS:
+        if not self._orders.no_sweep and now >= self._last_sweep + SWEEP_SECONDS:
             self._last_sweep = now
-            self._sweep()
+            apart.sweep(
+                self._carriers, self._sweeper, self._sending.known.discard,
+                spared=self._sending.spared(), stop=lambda: self._orders.no_sweep,
+            )  # fmt: skip
 
-    def _sweep(self) -> None:
-        """Broken off at a notice, which a request that hangs must not hold up."""
-        forget, spared = self._sending.known.discard, self._sending.spared()
-        sweeping = self._carriers.submit_apart(
-            lambda: self._sweeper.sweep(forget, self._may_not_sweep, spared=spared)
-        )
-        while not wait({sweeping}, _GLANCE).done:
-            # One that is left deletes nothing any more. The object whose delete is under way
-            # could be named by what is carried next: that one is waited for.
-            if self._may_not_sweep() and not self._sweeper.deletes:
-                self._carriers.leave_apart(sweeping)
-                return
-        with suppress(StoreError):  # what is left over is swept with what comes after it
-            sweeping.result()
-
-    def _create(self, manifest: Manifest, key: str, data: bytes) -> bool | None:
-        """Have its manifest at ``key``; False: another is. None: left, for something better."""
-        leave = threading.Event()
-        surely = self._surely(leave)
-        creating = self._carriers.submit_apart(surely.create, self._store, key, data)
-        late_at = time.monotonic() + MANIFEST_SECONDS
-        try:
-            while not wait({creating}, _GLANCE).done:
-                late = time.monotonic() >= late_at
-                if self._is_over() or (late and self._has_better_than(manifest)):
-                    return None
-            return creating.result()
-        finally:
-            leave.set()
-            self._carriers.leave_apart(creating)
+    def _leave_manifest(self, manifest: Manifest, late: bool) -> bool:
+        return self._orders.over or (late and self._has_better_than(manifest))

@@ -14,7 +14,7 @@ from outlast.manifest import CheckpointId
 from outlast_agent import layout
 from outlast_agent.stores.base import UnavailableError
 from outlast_agent.stores.file import FileStore
-from outlast_agent.sync import carriers, upload
+from outlast_agent.sync import apart, carriers, upload
 from outlast_agent.sync.carriers import Carriers
 
 OLD = [b"old %d" % n for n in range(10)]
@@ -72,7 +72,7 @@ def test_a_hanging_upload_does_not_hold_up_the_newest_under_a_notice(store, scra
 
 
 def test_a_hanging_manifest_does_not_hold_up_the_newest_either(store, scratch, monkeypatch):
-    monkeypatch.setattr(upload, "MANIFEST_SECONDS", 0.1)
+    monkeypatch.setattr(apart, "MANIFEST_SECONDS", 0.1)
     older = write(scratch, 1, 1, OLD)
     store.stuck = frozenset([layout.job_root(JOB) + older.id.key])
     with Uploading(store, scratch) as up:

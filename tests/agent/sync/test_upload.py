@@ -299,13 +299,15 @@ def test_sweeping_keeps_what_must_stay(store, scratch, monkeypatch):
             until(lambda step=step: step in up.steps())
             if step == 5:
                 assert len(ids(store)) == 5  # one own is not enough to delete others'
+        kept = [
+            "000002-000000000004",  # its parent
+            "000003-000000000006",  # the newest end of a fit
+            "000003-000000000008",
+            "000003-000000000009",
+        ]
+        until(lambda: ids(store) == kept)  # it sweeps once the newest is durable
+    assert ids(store) == kept
     assert old[0].id.key not in ids(store)
-    assert ids(store) == [
-        "000002-000000000004",  # its parent
-        "000003-000000000006",  # the newest end of a fit
-        "000003-000000000008",
-        "000003-000000000009",
-    ]
     objects = {entry.key.split("objects/")[1] for entry in store.list(layout.objects(JOB))}
     names = {each.key.split("objects/")[1] for each in parent.objects}
     assert names <= objects
