@@ -156,7 +156,8 @@ class Hands:
 
     def _measure_link(self) -> None:
         context, spec = self._context, self._context.spec
-        context.link.measure(context.store, layout.link_probe(spec.job, spec.launch))
+        prefix, within = layout.link_probe(spec.job, spec.launch), layout.link_probes(spec.job)
+        context.link.measure(context.store, prefix, within=within)
 
     def _claim(self, attempt: int) -> None:
         spec = self._context.spec

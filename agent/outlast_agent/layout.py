@@ -79,7 +79,12 @@ def objects(job: str) -> str:
 
 def link_probe(job: str, launch: int) -> str:
     """Prefix of what a machine writes for a moment, to measure how fast that is."""
-    return f"{job_root(job)}probes/{launch:06d}-"
+    return f"{link_probes(job)}{launch:06d}-"
+
+
+def link_probes(job: str) -> str:
+    """Prefix of those of all machines."""
+    return f"{job_root(job)}probes/"
 
 
 def output(job: str, attempt: int, path: str) -> str:

@@ -82,7 +82,9 @@ def test_that_the_notice_is_too_short_is_told_once_and_shown_while_it_is():
 
 def test_a_link_is_measured_and_nothing_left(tmp_path):
     link, store = Link(), FileStore(tmp_path / "store")
-    link.measure(store, layout.link_probe(JOB, 1))
+    left = layout.link_probe(JOB, 7) + "0"
+    store.put(left, b"of a machine that was lost")
+    link.measure(store, layout.link_probe(JOB, 1), within=layout.link_probes(JOB))
     assert link.rate > 1e5
     assert list(store.list("")) == []
 
@@ -93,5 +95,5 @@ def test_a_store_that_fails_is_not_measured(tmp_path):
             raise UnavailableError("away")
 
     link = Link()
-    link.measure(Away(FileStore(tmp_path / "store")), layout.link_probe(JOB, 1))
+    link.measure(Away(FileStore(tmp_path / "store")), "p/", within="p/")
     assert link.rate is None

@@ -1,7 +1,7 @@
 """How fast this machine uploads, measured before there is anything to upload.
 
 A megabyte first, which says enough of a slow link; on a faster one as many pieces at once as an
-upload carries. What was written is deleted.
+upload carries. What was written is deleted, also what a machine left that was lost meanwhile.
 """
 
 from __future__ import annotations
@@ -28,8 +28,12 @@ class Link:
     rate: float | None = None
     """Bytes per second upwards; None: not measured."""
 
-    def measure(self, store: Store, prefix: str) -> None:
-        """Upload, for a moment, to keys below ``prefix``. A store that fails is not measured."""
+    def measure(self, store: Store, prefix: str, *, within: str) -> None:
+        """Upload, for a moment, to keys that begin with ``prefix``; ``within`` is emptied after it.
+
+        A store that fails is not measured. That another machine's measure ends early for it costs
+        nothing: what is deleted is gone for that one too.
+        """
         keys = [f"{prefix}{number}" for number in range(COUNT + 1)]
         data = os.urandom(PIECE_BYTES)
         try:
@@ -45,6 +49,6 @@ class Link:
             self.rate = size / max(seconds, 1e-6)
         except StoreError:
             pass
-        for key in keys:
-            with suppress(StoreError):
-                store.delete(key)
+        with suppress(StoreError):
+            for entry in list(store.list(within)):
+                store.delete(entry.key)
