@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from outlast.keras_fit import data_order, sources
+from outlast.keras_fit import data_order, data_tensors, held_data, replay, sources
 from outlast.keras_fit.data import NotHere
 from outlast.keras_fit.data_tensors import Pipeline
 from outlast.keras_fit.held_data import held_by
-from outlast.keras_fit.replay import Held
+from outlast.keras_fit.replay import Held, Replay
 
 EPOCHS = 3
 ROWS = 24
@@ -232,3 +232,22 @@ def test_a_cache_below_an_unseeded_shuffle_is_told(tf, seed) -> None:
     before = {"state": None, "seeds": [(3, 4)]}
     found = sources.pipeline(rows.shuffle(9, seed=5), drains=True, before=before).findings
     assert [finding.code for finding in found] == ["shuffle-other-seeds"]
+
+
+def test_what_grows_too_large_to_be_saved_is_told(tf, monkeypatch):
+    monkeypatch.setattr(held_data, "_TEXT", 10)
+    texts = tf.data.Dataset.range(40).map(lambda _: tf.repeat("x" * 100, 50))
+    data = Pipeline(texts.shuffle(30), draws=False, can_draw=False)
+    told = []
+    data.replay = Replay(told.append)
+    iterator = data.make()
+    next(iterator)
+    assert data.position(iterator, 1)["state"] is not None
+    assert told == []
+    monkeypatch.setattr(replay, "MOST_BYTES", 10_000)
+    monkeypatch.setattr(data_tensors, "_LARGE_BYTES", 1000)
+    for taken in (1, 2):
+        data.position(iterator, taken)
+    assert len(told) == 1
+    assert "too much to save" in told[0]
+    assert data.position(iterator, 2)["state"] is None

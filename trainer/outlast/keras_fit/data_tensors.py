@@ -12,6 +12,7 @@ from typing import Any
 from outlast.keras_fit import data_cache, data_order
 from outlast.keras_fit.data import Data, NotHere
 from outlast.keras_fit.held_data import held_by
+from outlast.keras_fit.inspect_data import DRAWN_OTHERWISE
 from outlast.keras_fit.replay import QUICK, keeps_state
 
 _LARGE_BYTES = 4 << 20
@@ -79,10 +80,13 @@ class Pipeline(Data):
         self._took = [*self._took, seconds][-3:]
         # The first one takes longer, and a longer one may be the machine's.
         seen = min(self._took) if len(self._took) == 3 else 0.0
+        known = not self.draws_otherwise
         if size > _LARGE_BYTES or seen > _SLOW:
             self._held = dataclasses.replace(
                 self._held, bytes=max(self._held.bytes, size), seen=seen
             )
+        if known and self.draws_otherwise:  # before training it did not look so large
+            self.replay.tell(f"{DRAWN_OTHERWISE.text}.")
 
     def repeat(self, *, made: int, drawn: int, last: int | None = None) -> None:
         """As in :class:`Data`."""

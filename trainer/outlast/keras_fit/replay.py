@@ -75,6 +75,10 @@ class Replay:
         self._measured = False
         self._trained: tuple[float, int] | None = None
 
+    def tell(self, text: str) -> None:
+        """Tell a person what comes of the place in the data."""
+        self._tell(text)
+
     def trained(self, batches: int) -> None:
         """``batches`` were taken by training, which cannot be faster than reading alone."""
         now = self._clock()
