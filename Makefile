@@ -25,6 +25,9 @@ demo: $(STAMP) ## train, lose the machine four times, end with the same bits
 test: $(STAMP) ## everything that runs without root or a container engine
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
+test-live: $(STAMP) ## whole stories: controllers, lost machines, examples
+	$(BIN)/python -m pytest -q -m live
+
 check: $(STAMP) ## ruff, mypy --strict, import-linter, names in the docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -59,7 +62,7 @@ test-exactness: $(STAMP) ## all scripts x all stop points (an hour; EXACTNESS_SH
 
 test-examples: $(STAMP) ## the examples, PyTorch among them (installs PyTorch)
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pytest -q tests/trainer/test_examples.py
+	$(BIN)/python -m pytest -q -m live tests/trainer/test_examples.py
 
 ENVIRONMENTS := jax torch bench
 $(ENVIRONMENTS:%=.venv-%/.installed): .venv-%/.installed: pyproject.toml

@@ -119,9 +119,7 @@ def pytest_configure() -> None:
 
 
 LONGEST = (
-    "story/test_demo.py",
     "agent/docker/test_docker_daemon.py",
-    "provisioning/live/test_live.py",
     "trainer/exactness/test_training.py",
     "trainer/exactness/test_data.py",
     "trainer/exactness/test_phases.py",
@@ -132,7 +130,6 @@ LONGEST = (
     "agent/test_daemon.py",
     "agent/test_contract.py",
     "agent/stores/test_contract.py",
-    "trainer/test_examples.py",
     "trainer/keras/test_calls.py",
     "trainer/exactness/test_told.py",
     "agent/test_endings.py",

@@ -6,7 +6,7 @@ from rich.console import Console
 from outlast_provisioning.demo.plan import Point
 from outlast_provisioning.demo.story import Demo
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.live
 
 
 def test_a_job_that_lost_two_machines_ends_with_the_same_bits(tmp_path):

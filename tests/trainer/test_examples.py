@@ -1,6 +1,6 @@
 """Each example, stopped by a notice and killed, ends with the bits of its uninterrupted run.
 
-The PyTorch ones run with ``make test-examples``, where PyTorch is installed.
+``make test-live`` runs them, the PyTorch ones ``make test-examples``, which installs PyTorch.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from outlast.progress import read_progress
+
+pytestmark = pytest.mark.live
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2")

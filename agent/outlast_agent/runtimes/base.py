@@ -68,6 +68,11 @@ class Work:
     network: str = "bridge"
     """Network of the container engine."""
 
+    @property
+    def attempts(self) -> Path:
+        """Folder that the folders of all attempts of the job on this machine lie in."""
+        return self.control.parent.parent
+
 
 @dataclass(frozen=True)
 class Running:

@@ -39,6 +39,8 @@ from outlast_agent.runtimes.base import (
 from outlast_agent.runtimes.docker_log import LogFollower
 
 JOB, MACHINE, ATTEMPT = "outlast.job", "outlast.machine", "outlast.attempt"
+ATTEMPTS = "outlast.attempts"
+"""Label: the folder of all attempts, which tells apart two machines of one name on one engine."""
 FOLDER = "/outlast"
 """Where the container finds its folders."""
 
@@ -238,6 +240,7 @@ def _options(work: Work) -> dict[str, Any]:
             JOB: work.job,
             MACHINE: work.machine,
             ATTEMPT: str(work.attempt),
+            ATTEMPTS: str(work.attempts),
             "outlast.launch": str(work.launch),
         },
         "mounts": mounts,
@@ -257,7 +260,7 @@ def _mount(source: Path, target: str, *, read_only: bool = False) -> Mount:
 
 
 def _containers(client: docker.DockerClient, work: Work) -> list[Container]:
-    labels = [f"{JOB}={work.job}", f"{MACHINE}={work.machine}"]
+    labels = [f"{JOB}={work.job}", f"{MACHINE}={work.machine}", f"{ATTEMPTS}={work.attempts}"]
     return client.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
 
 

@@ -77,7 +77,7 @@ class ProcessRuntime(Runtime):
 
     def adopt(self, work: Work) -> Running | None:
         """See :meth:`Runtime.adopt`."""
-        for pid in _marked(job=work.job, machine=work.machine):
+        for pid in _marked(work):
             if _variables(pid).get("OUTLAST_ATTEMPT") != str(work.attempt):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -125,7 +125,8 @@ class ProcessRuntime(Runtime):
             "OUTLAST_CONTROL": str(work.control),
             "OUTLAST_JOB": work.job,
             "OUTLAST_ATTEMPT": str(work.attempt),
-            "OUTLAST_MACHINE": work.machine,
+            # Whoever runs several machines on one computer tells them apart by a value of its own.
+            "OUTLAST_MACHINE": self._environ.get("OUTLAST_MACHINE", work.machine),
         }
 
     def _wait_for(self, name: str, timeout: float) -> bool:
@@ -188,19 +189,17 @@ def _variables(pid: int) -> dict[str, str]:
     return {name.decode(): value.decode(errors="replace") for name, _, value in pairs}
 
 
-def _marked(*, job: str, machine: str) -> list[int]:
-    """Processes of any attempt of ``job`` on ``machine``."""
-    found = []
-    for pid in wrapper.pids():
-        if pid != os.getpid():
-            variables = _variables(pid)
-            if (
-                variables.get("OUTLAST_JOB") == job
-                and variables.get("OUTLAST_MACHINE") == machine
-                and "OUTLAST_ATTEMPT" in variables
-            ):
-                found.append(pid)
-    return found
+def _marked(work: Work) -> list[int]:
+    """Processes of any attempt of its job on its machine: their folders lie beside its own.
+
+    Names would not do: two machines of one name may be on one computer.
+    """
+    return [
+        pid
+        for pid in wrapper.pids()
+        if pid != os.getpid()
+        and Path(_variables(pid).get("OUTLAST_CONTROL", "")).parent.parent == work.attempts
+    ]
 
 
 def _kill_marked(work: Work) -> None:
@@ -209,7 +208,7 @@ def _kill_marked(work: Work) -> None:
     while time.monotonic() < until:
         left = [
             pid
-            for pid in _marked(job=work.job, machine=work.machine)
+            for pid in _marked(work)
             if _variables(pid).get("OUTLAST_ATTEMPT") == str(work.attempt)
             and _name(pid) is not None
         ]

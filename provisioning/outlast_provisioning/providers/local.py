@@ -48,7 +48,7 @@ class LocalProvider(Provider):
 
     def __init__(self, home: Path) -> None:
         """Machines are folders of ``home/local``, which is made with the first of them."""
-        self._root = home / "local"
+        self._root = home.absolute() / "local"
 
     def ask(self, request: Request) -> Machine:
         """See :meth:`Provider.ask`."""
@@ -180,7 +180,7 @@ class LocalProvider(Provider):
         deadline = time.monotonic() + STOP_SECONDS
         while left and time.monotonic() < deadline:
             left = False
-            for process in with_variable(MACHINE_VARIABLE, folder.path.name):
+            for process in with_variable(MACHINE_VARIABLE, str(folder.path)):
                 left = True
                 kill(process)
             time.sleep(0.01 if left else 0)
@@ -191,7 +191,7 @@ class LocalProvider(Provider):
         except _DAMAGE:
             plain = False
         if not plain:
-            remove_containers(folder.path.name)
+            remove_containers(folder.path.name, folder.disk)
 
     def _remove(self, folder: MachineFolder) -> None:
         """The request goes last: until then it is listed, and what is left is tried again."""
@@ -220,7 +220,7 @@ class LocalProvider(Provider):
                 stderr=log,
                 check=False,
                 timeout=START_SECONDS,
-                env={**os.environ, "PATH": path, MACHINE_VARIABLE: folder.path.name},
+                env={**os.environ, "PATH": path, MACHINE_VARIABLE: str(folder.path)},
                 cwd="/",
             )
         if done.returncode != 0:

@@ -34,6 +34,7 @@ EXTRA_LIFETIME = 60.0
 """The daemon ends itself first; this is for one that cannot."""
 
 MACHINE_VARIABLE = "OUTLAST_MACHINE"
+"""Of all processes of a machine: its folder, since other users' machines may have its name."""
 BOOT_VARIABLE = "OUTLAST_BOOT_ID"
 
 Fate = Literal["evicted", "killed", "powered-off", "deleted", "lifetime"]
@@ -109,7 +110,7 @@ class Supervisor:
         """Start the daemon, in a session of its own, its words appended to the log."""
         environment = {
             **os.environ,
-            MACHINE_VARIABLE: self._machine,
+            MACHINE_VARIABLE: str(self._folder.path),
             BOOT_VARIABLE: self._boot_id,
         }
         command = [sys.executable, "-m", "outlast_agent", "run"]
@@ -146,7 +147,7 @@ class Supervisor:
         kill_descendants(os.getpid(), lambda: (self._reap(), None)[1])
         while self._spec["runtime"] == "docker":
             try:
-                return remove_containers(self._machine)
+                return remove_containers(self._machine, self._folder.disk)
             except TryAgainError as error:
                 # As long as a container may run, this machine is not gone.
                 self._write("stopping", str(error))
@@ -168,8 +169,11 @@ class Supervisor:
         )
 
 
-def remove_containers(machine: str) -> None:
-    """SIGKILL and remove the containers of a machine. Raises TryAgainError."""
+def remove_containers(machine: str, disk: Path) -> None:
+    """SIGKILL and remove the containers of a machine. Raises TryAgainError.
+
+    ``disk`` is the machine's: other users' machines may have its name.
+    """
     import docker  # noqa: PLC0415 - only machines that run containers need it
 
     scheme, _, path = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").partition("://")
@@ -181,8 +185,10 @@ def remove_containers(machine: str) -> None:
             for container in client.containers.list(
                 all=True, filters={"label": label}, ignore_removed=True
             ):
-                with contextlib.suppress(docker.errors.NotFound):
-                    container.remove(force=True)
+                attempts = Path(container.labels.get("outlast.attempts", "")).resolve()
+                if attempts.is_relative_to(disk.resolve()):
+                    with contextlib.suppress(docker.errors.NotFound):
+                        container.remove(force=True)
     except (docker.errors.DockerException, OSError) as error:
         raise TryAgainError(f"the containers of {machine} cannot be removed: {error}") from error
 

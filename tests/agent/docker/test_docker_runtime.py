@@ -184,19 +184,21 @@ def test_adopting_removes_older_attempts_and_half_started_ones(
         "outlast.job": work.job,
         "outlast.machine": work.machine,
         "outlast.attempt": "2",
+        "outlast.attempts": str(work.attempts),
     }
     half = engine.containers.create(work.image, ["sleep", "60"], labels=labels)
-    other = engine.containers.create(
-        work.image, ["sleep", "60"], labels={**labels, "outlast.job": "another"}
-    )
+    others = {
+        engine.containers.create(work.image, ["sleep", "60"], labels={**labels, **more}).id
+        for more in ({"outlast.job": "another"}, {"outlast.attempts": "/home/another"})
+    }
     assert runtime.adopt(replace(work, attempt=2)) is None
-    left = [
+    left = {
         container.id
         for container in engine.containers.list(
             all=True, filters={"label": f"outlast.machine={work.machine}"}
         )
-    ]
-    assert left == [other.id]
+    }
+    assert left == others
     assert half.id not in left
     assert runtime.wait(old, 5) == Exit(137, message="somebody removed the container")
 

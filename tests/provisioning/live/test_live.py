@@ -22,6 +22,8 @@ from outlast_provisioning.providers.local_vm import MACHINE_VARIABLE
 from outlast_provisioning.providers.processes import with_variable
 from provisioning.live.jobs import NAME, TRAIN, Place, expected_walk
 
+pytestmark = pytest.mark.live
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
@@ -71,7 +73,8 @@ def test_evicted_then_killed_ends_with_the_same_bits(place: Place) -> None:
     assert "evicted" in kinds
     assert "lost" in kinds
     for machine in machines_used(place):
-        assert list(with_variable(MACHINE_VARIABLE, machine)) == []
+        folder = place.home / "local" / machine
+        assert list(with_variable(MACHINE_VARIABLE, str(folder))) == []
 
 
 FAILS = TRAIN.replace(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,14 +10,6 @@ import pytest
 
 from outlast_provisioning.providers.local import LocalProvider
 from outlast_provisioning.providers.local_folder import MachineFolder
-
-
-@pytest.fixture(autouse=True)
-def _alone() -> Iterator[None]:
-    """A machine's processes are found by its name, on the whole host, and here all have one."""
-    with (Path(tempfile.gettempdir()) / "outlast-test-machines.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 @pytest.fixture

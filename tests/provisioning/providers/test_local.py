@@ -148,13 +148,24 @@ def test_the_daemon_is_started_again(provider: LocalProvider, tmp_path: Path) ->
     assert found is not None
 
     def daemon() -> set[int]:
-        there = {one.pid for one in processes.with_variable(MACHINE_VARIABLE, "digits-1")}
+        marked = processes.with_variable(MACHINE_VARIABLE, str(folder.path))
+        there = {one.pid for one in marked}
         return there & set(processes.descendants(found.pid))
 
     until(daemon)
     (first,) = daemon()
     os.kill(first, signal.SIGKILL)
     until(lambda: daemon() - {first})
+
+
+def test_machines_of_one_name_are_two(provider: LocalProvider, tmp_path: Path) -> None:
+    ask(provider, tmp_path)
+    another = LocalProvider(tmp_path / "another")
+    ask(another, tmp_path)
+    provider.delete("digits-1")
+    assert provider.list() == []
+    assert [one.state for one in another.list()] == ["running"]
+    another.delete("digits-1")
 
 
 def test_a_daemon_that_cannot_begin_does_not_keep_its_machine(
@@ -248,7 +259,7 @@ def test_a_machine_whose_supervisor_died_before_its_first_word_is_gone(
     then = time.time() - COMING_UP_SECONDS - 1
     os.utime(folder.request, (then, then))
     assert provider.list()[0].state == "gone"
-    assert not list(processes.with_variable(MACHINE_VARIABLE, "digits-1"))
+    assert not list(processes.with_variable(MACHINE_VARIABLE, str(folder.path)))
 
 
 def test_a_machine_that_cannot_be_started_leaves_nothing_behind(

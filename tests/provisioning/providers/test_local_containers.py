@@ -23,24 +23,22 @@ def test_an_eviction_takes_the_containers_too(provider: LocalProvider, tmp_path:
     folder = ask(provider, tmp_path, runtime="docker")
     with contextlib.closing(docker.from_env(timeout=60)) as client:
         mine = {"label": "outlast.machine=digits-1"}
-        for labels in ({"outlast.machine": "digits-1"}, {"outlast.machine": "another"}):
+        own, others = (
             client.containers.run(
-                "outlast-ci/sklearn", ["sleep", "600"], labels=labels, detach=True, init=True
+                "outlast-ci/sklearn", ["sleep", "600"], detach=True, init=True,
+                labels={"outlast.machine": "digits-1", "outlast.attempts": str(attempts)},
             )
-        other = client.containers.list(
-            ignore_removed=True, filters={"label": "outlast.machine=another"}
-        )
+            for attempts in (folder.disk / "jobs/digits/attempts", "/home/other/digits-1")
+        )  # fmt: skip
         try:
-            assert len(client.containers.list(ignore_removed=True, filters=mine)) == 1
             provider.evict("digits-1", notice=False)
             until(lambda: provider.list()[0].state == "gone", 30)
-            assert client.containers.list(all=True, ignore_removed=True, filters=mine) == []
-            assert len(other) == 1
-            other[0].reload()
-            assert other[0].status == "running"
+            left = client.containers.list(all=True, ignore_removed=True, filters=mine)
+            assert own.id not in {each.id for each in left}
+            others.reload()
+            assert others.status == "running"
         finally:
-            for container in other:
-                container.remove(force=True)
+            others.remove(force=True)
     assert not folder.disk.exists()
 
 
