@@ -38,7 +38,7 @@ class Blocks:
     ``count`` blocks of ``size`` bytes (a multiple of 4096), made when they are first needed.
     """
 
-    def __init__(self, *, count: int = 8, size: int = BLOCK_BYTES, threads: int = 2) -> None:
+    def __init__(self, *, count: int = 8, size: int = BLOCK_BYTES, threads: int = 4) -> None:
         self.size = size
         self._left, self._most = count, threads
         self._free: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()

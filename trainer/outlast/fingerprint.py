@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -67,6 +68,7 @@ def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     return lines
 
 
+@cache  # asked at every save
 def _cpu(cpuinfo: Path) -> tuple[str, frozenset[str]]:
     model, flags = "", frozenset[str]()
     try:
@@ -84,6 +86,7 @@ def _cpu(cpuinfo: Path) -> tuple[str, frozenset[str]]:
     return model, flags
 
 
+@cache
 def _gpu(gpus: Path) -> str:
     models = set()
     try:
@@ -97,6 +100,7 @@ def _gpu(gpus: Path) -> str:
     return ", ".join(sorted(models))
 
 
+@cache
 def _version(library: str) -> str:
     try:
         return metadata.version(library)

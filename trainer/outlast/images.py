@@ -29,8 +29,12 @@ _SPARE = 4 << 20
 
 
 def full(length: int, more: int, limit: int) -> bool:
-    """Whether an object of ``length`` bytes is closed before ``more`` would go into it."""
-    return length > 0 and length + more > limit * 5 // 4
+    """Whether an object of ``length`` bytes is closed before ``more`` would go into it.
+
+    What is large shares none: where some layers are frozen, others' bytes are not with theirs.
+    """
+    large = limit // 4
+    return length > 0 and (length + more > limit * 5 // 4 or (length >= large and more >= large))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import xxhash
@@ -193,7 +193,8 @@ def dump_manifest(manifest: Manifest) -> bytes:
     Raises ValueError or TypeError if a state holds what JSON cannot say (NaN, bytes), or so much
     that nobody would read it back.
     """
-    body = json.dumps(asdict(manifest), separators=(",", ":"), allow_nan=False).encode()[1:]
+    text = json.dumps(manifest, default=_fields, separators=(",", ":"), allow_nan=False)
+    body = text.encode()[1:]
     data = b'{"check":"%s",%s' % (xxhash.xxh3_128_hexdigest(body).encode(), body)
     if len(data) > MAX_MANIFEST_BYTES:
         raise ValueError(
@@ -203,6 +204,13 @@ def dump_manifest(manifest: Manifest) -> bytes:
     if (told := _too_many(data)) is not None:
         raise ValueError(f"the state is too large: {told}: keep large data in arrays")
     return data
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """Of our own classes only; ``dataclasses.asdict`` would copy all that is in them."""
+    if isinstance(value, (Manifest, Part, Array, OutputFile, Piece, ObjectRef)):
+        return vars(value)
+    raise TypeError(f"{type(value).__name__} is no plain data")
 
 
 def _too_many(data: bytes) -> str | None:

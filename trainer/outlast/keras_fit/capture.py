@@ -41,13 +41,20 @@ def variables_of(model: Any, optimizers: Iterable[Any] = (), more: Iterable[Any]
         if optimizer is not None:
             ordered.extend(optimizer.variables)
     found: dict[int, Variable] = {}
+    looked_at: set[int] = set()
     for variable in ordered:
-        for part in parts(variable):
-            found.setdefault(identity(part.value), part)
+        inner = getattr(variable, "_value", variable)
+        # TensorFlow's own; of others two may hold the very same value for a while.
+        same = id(inner if hasattr(inner, "handle") else variable)
+        if same not in looked_at:  # optimizers hold the model's, and the graph holds all
+            looked_at.add(same)
+            for part in parts(variable):
+                found.setdefault(identity(part.value), part)
     for name, tensor in copied.held_by_modules(model):
         part = Variable(name, copied.Slot(tensor))
         found.setdefault(identity(part.value), part)
-    rest = [part for variable in more for part in parts(variable)]
+    new = (variable for variable in more if id(variable) not in looked_at)
+    rest = [part for variable in new for part in parts(variable)]
     for part in sorted(rest, key=lambda part: _creation(part.value)):
         found.setdefault(identity(part.value), part)
     return list(found.values())
