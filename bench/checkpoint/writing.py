@@ -60,30 +60,33 @@ def measure(size: str, folder: Path, *, times: int = 7) -> dict[str, Any]:
 
 
 class Ours:
-    """Our writer, given what the callback gives it."""
+    """What a save of the callback is made of, from reading the variables to a durable manifest."""
 
     def __init__(self, folder: Path) -> None:
-        from outlast.writer import Save, Writer
+        from outlast.environment import Environment
+        from outlast.saving import Saving
 
-        folder.mkdir()
-        self._save = Save
-        self._writer = Writer(folder, job="bench", attempt=1)
+        here = Environment(folder, None, None, "bench", attempt=1, rank=0, world_size=1)
+        self._saving = Saving(here, on_note=print, monotonic=time.monotonic)
         self._step = 0
 
     def save(self, made: Any) -> None:
         from outlast.keras_fit import capture
+        from outlast.snapshot import Snapshot
 
-        self._step += 1
         arrays = capture.read(capture.variables_of(made), "now/")
-        self._writer.submit(self._save(self._step, "cadence", {}, arrays))
-        if not self._writer.flush(600):
-            raise RuntimeError(f"not saved: {self._writer.failed}")
+        if not self._step:
+            self._saving.prepare(arrays)  # as before the first step
+        self._step += 1
+        self._saving.save(Snapshot(self._step, {}, arrays), "cadence")
+        if not self._saving.flush(600):
+            raise RuntimeError("not saved")
 
     @property
     def bytes_written(self) -> int:
         """Of the latest save."""
-        assert self._writer.saved is not None
-        return self._writer.saved.bytes
+        assert self._saving.saved is not None
+        return self._saving.saved.bytes
 
 
 def _frozen(size: str, folder: Path) -> float:
