@@ -31,7 +31,7 @@ def direct_write(path: Path, size: int) -> float:
 
 def raw_read(paths: list[Path]) -> float:
     """Seconds to read the files at ``paths`` through the page cache, one after the other."""
-    block = bytearray(BLOCK)
+    block = mmap.mmap(-1, BLOCK)  # aligned: where it is not, copying takes four times as long
     began = time.perf_counter()
     for path in paths:
         with path.open("rb", buffering=0) as file:

@@ -311,9 +311,10 @@ def _verified(
 def _hashes_of(descriptor: int, pieces: Sequence[Piece]) -> tuple[str, dict[Piece, str]]:
     """Of all that is in the file, and of each piece.
 
-    Read, not mapped: that is as quick as the disk.
+    Read, not mapped: that is as quick as the disk. Into a mapping, since that begins at a page:
+    where the memory is not aligned, some processors copy from the kernel at a quarter of the speed.
     """
-    whole, block, at = xxhash.xxh3_128(), bytearray(_RUN), 0
+    whole, block, at = xxhash.xxh3_128(), mmap.mmap(-1, _RUN), 0
     hashers = {piece: xxhash.xxh3_128() for piece in pieces}
     view, left = memoryview(block), deque(pieces)
     while count := os.preadv(descriptor, [block], at):
