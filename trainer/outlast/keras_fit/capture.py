@@ -7,11 +7,11 @@ into what each device holds, since those may differ from each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from outlast.keras_fit import copied
+from outlast.keras_fit import copied, device_memory
 
 
 @dataclass(frozen=True)
@@ -60,24 +60,33 @@ def variables_of(model: Any, optimizers: Iterable[Any] = (), more: Iterable[Any]
     return list(found.values())
 
 
-def read(variables: Iterable[Variable], prefix: str, *, live: bool = False) -> dict[str, Any]:
+def read(
+    variables: Iterable[Variable],
+    prefix: str,
+    *,
+    live: bool = False,
+    crowded: Collection[str] = (),
+) -> dict[str, Any]:
     """Name to an immutable tensor, or a copy, of each value.
 
     On TensorFlow, reading gives a tensor that shares the variable's memory; the next update
     writes elsewhere. So this takes milliseconds, whatever the size. Elsewhere values are copied,
-    unless they may be ``live``: changed as training goes on.
+    unless they may be ``live``: changed as training goes on. From the devices named ``crowded``
+    they come over at once, in chunks.
     """
     return {
-        f"{prefix}{index:05d} {variable.name}": _read(variable.value, live)
+        f"{prefix}{index:05d} {variable.name}": _read(variable.value, live, crowded)
         for index, variable in enumerate(variables)
     }
 
 
-def _read(value: Any, live: bool) -> Any:
+def _read(value: Any, live: bool, crowded: Collection[str]) -> Any:
     if live and isinstance(value, copied.Slot):
         return value.look()
     if not hasattr(value, "handle"):
         return value.read_value()
+    if crowded and value.device in crowded:
+        return device_memory.fetched(value)
     import tensorflow as tf  # noqa: PLC0415 - a variable of it, so it is loaded
 
     # read_value runs an identity operation as well, and takes four times as long.

@@ -18,6 +18,7 @@ from outlast.keras_fit import (
 )
 from outlast.keras_fit.capture import Variable
 from outlast.keras_fit.data_validation import Validation
+from outlast.keras_fit.device_memory import Room
 from outlast.keras_fit.feed import Feed
 from outlast.keras_fit.fit_call import FitCall
 from outlast.refused import OtherDataError, OtherModelError
@@ -41,6 +42,7 @@ class Holdings:
         """Of the training step, once it is traced."""
         self._weights: str | None = None
         self._restored: restoring.Held = {}
+        self._room = Room()
 
     def began(self) -> None:
         """The callbacks began; what they change from here on is saved."""
@@ -78,7 +80,9 @@ class Holdings:
 
     def arrays(self, prefix: str, *, live: bool = False) -> dict[str, Any]:
         """The variables; ``live`` as in :func:`outlast.keras_fit.capture.read`."""
-        return capture.read(self._variables(), prefix, live=live)
+        variables = self._variables()
+        crowded = self._room.crowded(variable.value for variable in variables)
+        return capture.read(variables, prefix, live=live, crowded=crowded)
 
     def restore_variables(
         self, run: Run, saved: Mapping[str, Any], prefix: str, *, again: bool = False
