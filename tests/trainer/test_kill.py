@@ -124,9 +124,10 @@ def test_a_call_that_fails(folders, call, count, error):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    # Once in each thread that gets so far, and each time one save fails and is told.
+    # Once in each thread that gets so far (one decides, four write), and each time one save fails
+    # and is told.
     failed = done.stdout.count("False")
-    assert 1 <= done.stderr.count("outlast: saving step") <= failed <= 3
+    assert 1 <= done.stderr.count("outlast: saving step") <= failed <= 5
     said = last_said(done.stdout)
     assert said >= 7 - failed
     assert whole(folders / "scratch") >= said

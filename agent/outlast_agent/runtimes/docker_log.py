@@ -171,12 +171,13 @@ def once(lines: Iterable[bytes]) -> Iterator[bytes]:
 
     When the engine begins a new file (28.2 at least), it sends again what it has sent of it.
     """
-    newest, before, nth, recent = b"", b"", 0, dict[int, None]()
+    newest, before, nth, whole, recent = b"", b"", 0, True, dict[int, None]()
     for line in lines:
         stamp = line[: line.find(b" ")]
-        # The parts of a line that is longer than 16 KiB have one stamp, and may be alike.
-        nth = nth + 1 if stamp == before else 0
-        before = stamp
+        # The parts of a line that is longer than 16 KiB have one stamp, and may be alike. After a
+        # whole line its own stamp comes only with what is sent again.
+        nth = nth + 1 if stamp == before and not whole else 0
+        before, whole = stamp, line.endswith(b"\n")
         key = hash((line, nth))
         if stamp <= newest and key in recent:
             continue

@@ -21,7 +21,7 @@ def test_the_same_words_at_another_moment_and_late_ones_are_kept() -> None:
 
 
 def test_the_parts_of_a_long_line_are_kept_though_they_are_alike() -> None:
-    sent = [line(1), line(2), line(2), line(2), line(3)]
+    sent = [line(1), line(2)[:-1], line(2)[:-1], line(2), line(3)]
     assert list(once([*sent, *sent, line(4)])) == [*sent, line(4)]
 
 
@@ -29,3 +29,8 @@ def test_what_is_remembered_is_bounded(monkeypatch) -> None:  # type: ignore[no-
     monkeypatch.setattr(docker_log, "RECENT_LINES", 3)
     sent = [line(n) for n in range(10)]
     assert list(once([*sent, *sent[7:], sent[0]])) == [*sent, sent[0]]
+
+
+def test_only_the_last_line_comes_again():
+    sent = [line(n) for n in range(3)]
+    assert list(once([*sent, sent[-1], line(3)])) == [*sent, line(3)]

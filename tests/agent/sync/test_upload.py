@@ -345,7 +345,8 @@ def lay(scratch, data, attempt=1):
     each = ref(data, attempt)
     path = scratch / each.key
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    path.with_name(".new.tmp").write_bytes(data)
+    path.with_name(".new.tmp").rename(path)  # it appears whole, as the library has it
     return layout.job_root(JOB) + each.key
 
 
