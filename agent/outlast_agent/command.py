@@ -18,6 +18,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import IO
 
 from pydantic import ValidationError
 
@@ -29,6 +30,7 @@ DEFAULT_ROOT = Path("/var/lib/outlast")
 EX_USAGE = 2
 EX_AGAIN = 1
 EX_SIGPIPE = 141
+LOCK_PATIENCE = 2.0
 _MAX_SPEC = 1 << 20
 
 
@@ -71,13 +73,31 @@ def _run(spec_path: Path, root: Path) -> int:
         spec = _read_spec(spec_path)
         root.mkdir(parents=True, exist_ok=True)
         lock = (root / "lock").open("a")
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _take(lock)
     except BlockingIOError:
         return _complain(f"another daemon works in {root}: one is enough")
     except (OSError, ValueError) as error:
         return _complain(str(error))
     _raise_open_files()
     return _daemon(spec, root)
+
+
+def _take(lock: IO[str]) -> None:
+    """Be the one daemon, or raise BlockingIOError.
+
+    One that was killed while it started a program is outlived by the fork for a moment, and so is
+    its lock.
+    """
+    until = time.monotonic() + LOCK_PATIENCE
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _daemon(spec: JobSpec, root: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -279,3 +280,17 @@ def test_a_shutdown_is_a_notice(world, monkeypatch):
     assert vm.processes() == []
     assert world.end(1).outcome == "yielded"
     assert world.end(1).step == world.end(1).durable_step
+
+
+def test_a_lock_that_outlives_its_daemon_for_a_moment_is_waited_for(world):
+    vm = world.launch(1, train(world, hold=10))
+    until(lambda: vm.step() > 5)
+    vm.kill_daemon()
+    with (vm.root / "lock").open("a") as lock:  # as a fork of it that has yet to start its program
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        vm.start_daemon()
+        time.sleep(0.5)
+        assert vm.daemon.poll() is None
+    vm.go()
+    assert vm.wait() == 0
+    assert_finished(world, 1)
