@@ -25,8 +25,8 @@ demo: $(STAMP) ## train, lose the machine four times, end with the same bits
 test: $(STAMP) ## everything that runs without root or a container engine
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
-test-live: $(STAMP) ## whole stories: controllers, lost machines, examples
-	$(BIN)/python -m pytest -q -m live
+test-live: $(STAMP) ## what takes long: whole stories, examples, a third of the exact resumes
+	$(BIN)/python -m pytest -q -m live -n 2 --dist load
 
 check: $(STAMP) ## ruff, mypy --strict, import-linter, names in the docs
 	$(BIN)/ruff check .
