@@ -258,8 +258,11 @@ class Attempt:
 
     def disk_full(self) -> bool:
         """Whether hardly any room is left where the command writes."""
-        written = (self.folders.root, self.folders.scratch)
-        return any(shutil.disk_usage(folder).free < FULL_DISK for folder in written)
+        for folder in (self.folders.root, self.folders.scratch):
+            with suppress(FileNotFoundError):  # what lay in memory may be gone
+                if shutil.disk_usage(folder).free < FULL_DISK:
+                    return True
+        return False
 
     # Its end ------------------------------------------------------------------------------------
 

@@ -30,6 +30,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+PLACE_PREFIX = "outlast-"
+"""Names of places that are not the job's own folder begin so."""
+
+
 @dataclass(frozen=True)
 class AttemptFolders:
     """The folders of one attempt."""
@@ -174,7 +178,9 @@ def remove_place(home: Path) -> None:
     """Remove what is elsewhere, and forget where that was. Raises OSError."""
     link = place_link(home)
     if link.is_symlink():
-        remove_tree(link.readlink())
+        there = link.readlink()
+        if there.name.startswith(PLACE_PREFIX):  # made by us
+            remove_tree(there)
         link.unlink()
 
 

@@ -57,7 +57,7 @@ def test_folders_are_made_anew(tmp_path):
 
 
 def test_what_is_in_another_place_goes_with_the_rest(tmp_path):
-    elsewhere, root = tmp_path / "elsewhere", tmp_path / "root"
+    elsewhere, root = tmp_path / "outlast-elsewhere", tmp_path / "root"
     elsewhere.mkdir()
     folders = Folders(root, "digits")
     folders.home.mkdir(parents=True)

@@ -14,13 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from outlast.memory import available
-from outlast_agent.folders import Folders, remove_place
+from outlast_agent.folders import PLACE_PREFIX, Folders, remove_place
 from outlast_agent.scratch import local_disks
 from outlast_agent.scratch.choice import Chosen, Place, Wanted, choose, has_to_measure
 from outlast_agent.scratch.rate import write_rate
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - below it a folder of our own is made, for nobody else
-PREFIX = "outlast-"
 
 
 class Places:
@@ -55,7 +54,7 @@ class Places:
             folders.home.mkdir(parents=True, exist_ok=True)
             try:
                 # A new folder that nobody else may open: others can write beside it.
-                made = tempfile.mkdtemp(prefix=PREFIX, dir=chosen.place.folder)
+                made = tempfile.mkdtemp(prefix=PLACE_PREFIX, dir=chosen.place.folder)
             except OSError as error:
                 disk = replace(chosen.place, kind="disk", folder=folders.home)
                 chosen = Chosen(disk, f"{chosen.place.folder}: {error}", as_wanted=False)

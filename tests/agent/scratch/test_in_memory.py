@@ -6,8 +6,8 @@ import pytest
 
 from agent.daemon_kit import JOB, assert_finished, cluster, train, until
 from outlast_agent import layout
-from outlast_agent.folders import Folders, remove_root
-from outlast_agent.scratch.place import MEMORY, PREFIX
+from outlast_agent.folders import PLACE_PREFIX, Folders, remove_root
+from outlast_agent.scratch.place import MEMORY
 
 pytestmark = pytest.mark.needs("memory-folder")
 
@@ -25,7 +25,7 @@ def world(tmp_path):
 def place(vm):
     found = Folders(vm.root, JOB).place
     assert found.parent == MEMORY
-    assert found.name.startswith(PREFIX)
+    assert found.name.startswith(PLACE_PREFIX)
     return found
 
 
