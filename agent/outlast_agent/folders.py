@@ -29,7 +29,6 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-
 PLACE_PREFIX = "outlast-"
 """Names of places that are not the job's own folder begin so."""
 
