@@ -82,10 +82,9 @@ def _mount() -> str | None:
 
 
 def _memory_folder() -> str | None:
-    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
-        if b" /dev/shm " in line and b" - tmpfs " in line and os.access("/dev/shm", os.W_OK):
-            return None
-    return "/dev/shm is not in memory here"
+    from outlast_agent.scratch.place import MEMORY, is_memory
+
+    return None if is_memory(MEMORY) else f"{MEMORY} is not in memory here"
 
 
 COMPONENTS = {

@@ -151,7 +151,7 @@ class Hands:
             "scratch",
             f"checkpoints are written {where[place.kind]} first: {chosen.why}",
             level="info" if chosen.as_wanted else "warning",
-            data={"kind": place.kind, "rate": place.rate},
+            data={"kind": place.kind},
         )
 
     def _measure_link(self) -> None:

@@ -6,7 +6,7 @@ there is, also one that is gone with the machine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -38,8 +38,6 @@ class Place:
     folder: Path
     free: int
     """Bytes: of the file system; for ``ram`` also of the memory that is available."""
-    rate: float | None = None
-    """Bytes a second that reach it, synced; None: not measured."""
 
 
 @dataclass(frozen=True)
@@ -52,59 +50,47 @@ class Chosen:
     """False: what was asked for by name could not be had."""
 
 
-def has_to_measure(wanted: Wanted, places: Sequence[Place], size: int | None) -> bool:
-    """Whether :func:`choose` has use for the rates of the disks."""
-    disks = [each for each in places if each.kind != "ram" and _fits(each, size)]
-    share = MEMORY_SHARE if wanted == "auto" else WANTED_MEMORY_SHARE
-    in_memory = any(each.kind == "ram" and _fits_memory(each, size or 0, share) for each in places)
-    match wanted:
-        case "auto":
-            if size is None:
-                return len(disks) > 1
-            return size > SMALL and (len(disks) > 1 or in_memory)
-        case "local":
-            return len(disks) > 2
-        case "ram":
-            return not in_memory and len(disks) > 1
-    return False
-
-
-def choose(wanted: Wanted, places: Sequence[Place], size: int | None, notice: float) -> Chosen:
+def choose(
+    wanted: Wanted,
+    places: Sequence[Place],
+    size: int | None,
+    notice: float,
+    rate: Callable[[Place], float],
+) -> Chosen:
     """The place for scratch.
 
     ``places`` has one of kind ``disk``; ``size`` is that of the newest checkpoint in bytes, None
-    where there is none yet; ``notice`` what an eviction gives, in seconds.
+    where there is none yet; ``notice`` what an eviction gives, in seconds. ``rate`` measures how
+    many bytes a second reach a disk: it is asked only where that decides.
     """
     disk = next(each for each in places if each.kind == "disk")
     local = [each for each in places if each.kind == "local" and _fits(each, size)]
     memory = next((each for each in places if each.kind == "ram"), None)
-    fastest = max([disk, *local], key=lambda each: each.rate or 0.0)
     if wanted == "disk":
         return Chosen(disk, "the job asks for it")
     if wanted == "local":
         if local:
-            return Chosen(max(local, key=lambda each: each.rate or 0.0), "the job asks for it")
+            return Chosen(_fastest(local, rate), "the job asks for it")
         return Chosen(disk, "no local disk with room is mounted here", as_wanted=False)
     if wanted == "ram":
         if memory is not None and _fits_memory(memory, size or 0, WANTED_MEMORY_SHARE):
             return Chosen(memory, "the job asks for it")
         text = f"memory has no room for {COPIES} checkpoints beside the training"
-        return Chosen(fastest, text, as_wanted=False)
+        return Chosen(_fastest([disk, *local], rate), text, as_wanted=False)
     if size is None:
-        return Chosen(fastest, "how large a save is, is not known yet")
+        return Chosen(_fastest([disk, *local], rate), "how large a save is, is not known yet")
     if size <= SMALL:
         return Chosen(disk, "saves are small")
-    if fastest.rate is None:
-        return Chosen(disk, "there is no other with room")
-    seconds = size / fastest.rate
-    about = f"a save takes {seconds:.1f} s on the fastest disk"
-    if (
-        seconds > SAVE_SHARE * notice
-        and memory is not None
-        and _fits_memory(memory, size, MEMORY_SHARE)
-    ):
-        return Chosen(memory, about)
-    return Chosen(fastest, about)
+    fastest = _fastest([disk, *local], rate)
+    if memory is None or not _fits_memory(memory, size, MEMORY_SHARE):
+        return Chosen(fastest, "of the disks with room it is the fastest")
+    seconds = size / max(rate(fastest), 1.0)
+    chosen = memory if seconds > SAVE_SHARE * notice else fastest
+    return Chosen(chosen, f"a save takes {seconds:.1f} s on the fastest disk")
+
+
+def _fastest(disks: Sequence[Place], rate: Callable[[Place], float]) -> Place:
+    return disks[0] if len(disks) == 1 else max(disks, key=rate)
 
 
 def _fits(place: Place, size: int | None) -> bool:

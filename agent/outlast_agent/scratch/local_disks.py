@@ -36,7 +36,7 @@ def mounted(root: Path = Path("/")) -> list[Path]:
     if not local:
         return []
     found: dict[str, Path] = {}
-    for number, at, kind in _mounts(root):
+    for number, at, kind in mounts(root):
         if kind in _FILE_SYSTEMS and number not in found:
             device = root / "sys/dev/block" / number
             if device.exists() and _is_local(device.resolve(), local):
@@ -54,7 +54,7 @@ def _is_local(device: Path, local: set[str]) -> bool:
     return bool(below) and all(_is_local(each.resolve(), local) for each in below)
 
 
-def _mounts(root: Path) -> list[tuple[str, str, str]]:
+def mounts(root: Path = Path("/")) -> list[tuple[str, str, str]]:
     """Device number, mount point and kind of whole file systems (proc(5), mountinfo)."""
     found = []
     for line in (root / "proc/self/mountinfo").read_bytes().splitlines():

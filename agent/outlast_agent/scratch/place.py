@@ -11,12 +11,13 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from outlast.memory import available
 from outlast_agent.folders import PLACE_PREFIX, Folders, remove_place
 from outlast_agent.scratch import local_disks
-from outlast_agent.scratch.choice import Chosen, Place, Wanted, choose, has_to_measure
+from outlast_agent.scratch.choice import Chosen, Place, Wanted, choose
 from outlast_agent.scratch.rate import write_rate
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - below it a folder of our own is made, for nobody else
@@ -68,12 +69,8 @@ class Places:
         places = [Place("disk", self._folders.root, 0)]
         if self._wanted != "disk":
             places.extend(self._others())
-        if has_to_measure(self._wanted, places, size):
-            places = [
-                each if each.kind == "ram" else replace(each, rate=self._rate(each.folder))
-                for each in places
-            ]
-        return choose(self._wanted, places, size, self._notice)
+        rate = cache(lambda place: self._rate(place.folder) or 0.0)
+        return choose(self._wanted, places, size, self._notice, rate)
 
     def _others(self) -> list[Place]:
         found = [
@@ -82,18 +79,13 @@ class Places:
             if os.access(folder, os.W_OK | os.X_OK)
         ]
         left = available()
-        if left is not None and _is_tmpfs(self._memory):
+        if left is not None and is_memory(self._memory):
             free = min(left, shutil.disk_usage(self._memory).free)
             found.append(Place("ram", self._memory, free))
         return found
 
 
-def _is_tmpfs(folder: Path) -> bool:
-    """Whether it is memory and may be written."""
-    if not os.access(folder, os.W_OK | os.X_OK):
-        return False
-    wanted = f" {folder} ".encode()
-    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
-        if wanted in line and b" - tmpfs " in line:
-            return True
-    return False
+def is_memory(folder: Path) -> bool:
+    """Whether it is a file system in memory that may be written."""
+    mounted = {at for _, at, kind in local_disks.mounts() if kind == "tmpfs"}
+    return str(folder) in mounted and os.access(folder, os.W_OK | os.X_OK)
