@@ -43,13 +43,6 @@ def store(tmp_path):
     made.pause.set()
 
 
-@pytest.fixture
-def scratch(tmp_path):
-    folder = tmp_path / "scratch"
-    (folder / "checkpoints").mkdir(parents=True)
-    return folder
-
-
 def keys(manifest):
     return frozenset(layout.job_root(JOB) + each.key for each in manifest.objects)
 

@@ -44,13 +44,6 @@ def store(tmp_path: Path) -> Iterator[Gate]:
     gate.opened.set()
 
 
-@pytest.fixture
-def scratch(tmp_path: Path) -> Path:
-    folder = tmp_path / "scratch"
-    (folder / "checkpoints").mkdir(parents=True)
-    return folder
-
-
 def put(scratch: Path, data: bytes) -> str:
     """An object of a save that is being written; its key."""
     each = ref(data, 1)

@@ -14,18 +14,12 @@ from agent.scratch_kit import JOB, Slow, store_checkpoint, surely, write
 from outlast.manifest import CheckpointId, NewerVersionError, dump_manifest
 from outlast_agent import layout
 from outlast_agent.stores.base import NotFoundError
-from outlast_agent.stores.file import FileStore
 from outlast_agent.surely import StoppedError
 from outlast_agent.sync import newest, restore
 from outlast_agent.sync.newest import Said
 from outlast_agent.sync.restore import Downloader
 
 EVER = 10**6
-
-
-@pytest.fixture
-def store(tmp_path):
-    return FileStore(tmp_path / "store")
 
 
 @pytest.fixture

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-
 from agent.scratch_kit import JOB, Slow, ids, store_checkpoint
 from outlast.manifest import CheckpointId as C
 from outlast.manifest import parse_manifest
 from outlast_agent import layout
-from outlast_agent.stores.file import FileStore
 from outlast_agent.sync.collect import Best, Rule
 from outlast_agent.sync.sweep import Sweeper
 from outlast_agent.sync.whole import Lineage
-
-
-@pytest.fixture
-def store(tmp_path):
-    return FileStore(tmp_path / "store")
-
 
 TWO = Rule(2)
 
