@@ -8,15 +8,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from watchdog.events import (
-    FileClosedEvent,
-    FileCreatedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
-from watchdog.observers import Observer
-
 from outlast import notice as notices
 from outlast.durable import create_file, replace_file
 from outlast.manifest import Manifest, dump_manifest, parse_manifest
@@ -34,11 +25,11 @@ from outlast_agent.sync.cadence import cadence_of
 from outlast_agent.sync.restore import Downloader
 from outlast_agent.sync.sweep import Sweeper
 from outlast_agent.sync.upload import Durable, Uploader
+from outlast_agent.sync.watching import watch
 from outlast_agent.sync.whole import Lineage
 from outlast_agent.teller import Teller
 from outlast_agent.working import work_of
 
-_LOOKED_AT = [FileMovedEvent, FileCreatedEvent, FileClosedEvent]
 FULL_DISK = 16 << 20
 """Bytes: with less than this left, a failure is put down to the disk."""
 
@@ -63,7 +54,7 @@ class Attempt:
         self._control = Control(self.folders.control, self._notes_told())
         self._running: Running | None = None
         self._shipper: LogShipper | None = None
-        self._observer: Observer | None = None  # type: ignore[valid-type]
+        self._unwatch: Callable[[], None] = lambda: None
         self.concerns = Concerns(teller, number, context.spec.grace_seconds)
         self._following_since = time.monotonic()
         self._refused = ""
@@ -144,32 +135,13 @@ class Attempt:
             expected_rate=context.link.rate,
         )
         self._following_since = time.monotonic()
-        self._watch_scratch(self.uploader)
+        try:
+            self._unwatch = watch(self.folders.scratch, self.number, self.uploader.look)
+        except OSError as error:
+            text = "scratch is only listed, not watched"
+            context.journal.warning(text, error=str(error))
         self.uploader.start()
         self._shipper = LogShipper(context, self.number, self.folders.log)
-
-    def _watch_scratch(self, uploader: Uploader) -> None:
-        """Look at once when the library has written something; the listing is the truth."""
-
-        class Handler(FileSystemEventHandler):
-            def on_any_event(self, event: FileSystemEvent) -> None:
-                if not event.is_directory:
-                    uploader.look()
-
-        scratch = self.folders.scratch
-        observer = Observer()
-        try:
-            for folder in (scratch / "checkpoints", scratch / "objects" / f"{self.number:06d}"):
-                folder.mkdir(parents=True, exist_ok=True)
-                observer.schedule(Handler(), str(folder), event_filter=_LOOKED_AT)
-            observer.start()
-        except OSError as error:
-            self._context.journal.warning(
-                "scratch is only listed, not watched",
-                error=str(error),
-            )
-            return
-        self._observer = observer
 
     def _wait(self, on_exit: Callable[[Exit], None]) -> None:
         running, board = self._running, self._context.board
@@ -268,9 +240,7 @@ class Attempt:
 
     def close(self, *, logs_within: float) -> None:
         """Nothing is uploaded after this but the rest of a log that was late."""
-        if self._observer is not None:
-            self._observer.stop()
-            self._observer = None
+        self._unwatch()
         if self.uploader is not None:
             self.uploader.close()
         if self._shipper is not None:

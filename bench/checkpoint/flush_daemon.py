@@ -14,9 +14,6 @@ import threading
 import time
 from pathlib import Path
 
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
-from watchdog.observers import Observer
-
 from outlast_agent.board import Board
 from outlast_agent.journal import open_journal
 from outlast_agent.stores.open import open_store
@@ -25,6 +22,7 @@ from outlast_agent.sync.cadence import Cadence
 from outlast_agent.sync.collect import Rule
 from outlast_agent.sync.sweep import Sweeper
 from outlast_agent.sync.upload import Durable, Uploader
+from outlast_agent.sync.watching import watch
 from outlast_agent.sync.whole import Lineage
 
 
@@ -55,15 +53,7 @@ def main() -> None:
         on_crash=lambda error: say(crashed=repr(error)),
     )
 
-    class Look(FileSystemEventHandler):
-        def on_any_event(self, event: FileSystemEvent) -> None:
-            uploader.look()
-
-    observer = Observer()
-    for name in ("checkpoints", "objects/000001"):
-        (options.scratch / name).mkdir(parents=True, exist_ok=True)
-        observer.schedule(Look(), str(options.scratch / name))
-    observer.start()
+    watch(options.scratch, 1, uploader.look)
     uploader.start()
     say(ready=True)
     for _line in sys.stdin:  # each is a notice

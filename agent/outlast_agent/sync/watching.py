@@ -1,0 +1,36 @@
+"""Looking into scratch as soon as something changes there; the listing stays the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from watchdog.events import (
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+
+_LOOKED_AT = [FileMovedEvent, FileCreatedEvent, FileClosedEvent]
+
+
+def watch(scratch: Path, attempt: int, look: Callable[[], None]) -> Callable[[], None]:
+    """Call ``look`` when the library has written something; what is returned ends that.
+
+    Raises OSError: no more can be watched on this machine.
+    """
+
+    class Handler(FileSystemEventHandler):
+        def on_any_event(self, event: FileSystemEvent) -> None:
+            if not event.is_directory:
+                look()
+
+    observer = Observer()
+    for folder in (scratch / "checkpoints", scratch / "objects" / f"{attempt:06d}"):
+        folder.mkdir(parents=True, exist_ok=True)
+        observer.schedule(Handler(), str(folder), event_filter=_LOOKED_AT)
+    observer.start()
+    return observer.stop
