@@ -17,7 +17,7 @@ import models
 import numpy as np
 
 
-def measure(size: str, folder: Path, *, times: int = 7) -> dict[str, Any]:
+def measure(size: str, folder: Path, *, times: int = 15) -> dict[str, Any]:
     """Ratios of medians; the peers' are those that Keras and TensorFlow users have.
 
     All take turns, and the variables change before each turn. What none of the peers does is

@@ -36,10 +36,34 @@ def test_a_spare_is_given_back(tmp_path, spares) -> None:
     number = inode(path)
     spares.put(path, 10)
     assert not path.exists()
-    found, descriptor = spares.take()
+    found, descriptor = spares.take(10)
     os.close(descriptor)
     assert inode(found) == number
-    assert spares.take() is None
+    assert spares.take(10) is None
+
+
+def test_the_spare_of_the_nearest_size_is_taken(tmp_path, spares) -> None:
+    for size in (3, 40, 50, 7):
+        spares.put(file(tmp_path, str(size), size), size)
+    sizes = []
+    for size in (45, 45, 45, 6, 4, 1000, 1):
+        if taken := spares.take(size):
+            sizes.append(os.fstat(taken[1]).st_size)
+            os.close(taken[1])
+        else:
+            sizes.append(None)
+    assert sizes == [40, 50, None, 7, 3, None, None]
+
+
+def test_spares_of_a_size_that_nobody_needs_make_room_for_others(tmp_path, spares) -> None:
+    spares.put(file(tmp_path, "old", 90), 90)
+    spares.put(file(tmp_path, "new", 20), 20)
+    assert spares.take(90) is None
+    path, descriptor = spares.take(20)
+    assert os.fstat(descriptor).st_size == 20
+    os.close(descriptor)
+    assert [each.stat().st_size for each in tmp_path.iterdir()] == [20]
+    assert path.exists()
 
 
 def test_what_somebody_reads_is_not_written_over(tmp_path, spares) -> None:
@@ -47,7 +71,7 @@ def test_what_somebody_reads_is_not_written_over(tmp_path, spares) -> None:
     with path.open("rb") as reader:
         fcntl.flock(reader, fcntl.LOCK_SH)
         spares.put(path, 10)
-        assert spares.take() is None
+        assert spares.take(10) is None
         assert reader.read() == b"x" * 10
     assert not list(tmp_path.iterdir())
 
@@ -56,7 +80,7 @@ def test_what_has_another_name_is_not_written_over(tmp_path, spares) -> None:
     path = file(tmp_path)
     os.link(path, tmp_path / "mine")
     spares.put(path, 10)
-    assert spares.take() is None
+    assert spares.take(10) is None
     assert [each.name for each in tmp_path.iterdir()] == ["mine"]
 
 
@@ -74,7 +98,7 @@ def test_what_lies_elsewhere_or_is_gone_is_no_spare(tmp_path, spares) -> None:
     spares.put(other, 10)
     spares.put(tmp_path / "gone", 10)
     assert not other.exists()
-    assert spares.take() is None
+    assert spares.take(10) is None
 
 
 def saved(scratch, steps, size=300_000):

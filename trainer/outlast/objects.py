@@ -280,7 +280,9 @@ class ObjectWriter:
 
         With ``memory`` all of it lies there already, one after the other.
         """
-        temporary, descriptor = self._spares.take() or self._new_file()
+        inside = list(inside)
+        size = len(header) + sum(chunk.length for chunk, _ in inside)
+        temporary, descriptor = self._spares.take(size) or self._new_file()
         if self._fsync:
             set_direct(descriptor)
         as_is = memory is None and not self._fsync

@@ -23,7 +23,6 @@ class Spares:
         """Bytes of them that are kept."""
         self._folder = folder
         self._files: deque[tuple[Path, int]] = deque()
-        self._bytes = 0
 
     def temporary(self) -> Path:
         """A name that :func:`outlast.retention.sweep` removes after a kill."""
@@ -31,20 +30,26 @@ class Spares:
 
     def put(self, path: Path, size: int) -> None:
         """Take the file at ``path``, of ``size`` bytes, away from there. Raises OSError."""
-        if path.parent != self._folder or self._bytes + size > self.most:
+        if path.parent != self._folder or size > self.most:
             path.unlink(missing_ok=True)
             return
         spare = self.temporary()
         with contextlib.suppress(FileNotFoundError):
             path.replace(spare)
             self._files.append((spare, size))
-            self._bytes += size
+        while sum(size for _, size in self._files) > self.most:
+            self._files.popleft()[0].unlink(missing_ok=True)
 
-    def take(self) -> tuple[Path, int] | None:
-        """A spare's path and its descriptor, open for writing; None: there is none."""
-        while self._files:
-            path, size = self._files.popleft()
-            self._bytes -= size
+    def take(self, size: int) -> tuple[Path, int] | None:
+        """A spare's path and its descriptor, open for writing; None: there is none for ``size``.
+
+        Of a file that is much shorter most would be new after all, and one that is much longer
+        is of more use for something else.
+        """
+        near = [each for each in self._files if each[1] <= 2 * size and size <= 2 * each[1]]
+        for each in sorted(near, key=lambda spare: abs(spare[1] - size)):
+            self._files.remove(each)
+            path = each[0]
             with contextlib.suppress(OSError):
                 descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
                 if _is_ours(descriptor):
@@ -56,10 +61,9 @@ class Spares:
 
     def clear(self) -> None:
         """Remove all: the room may be needed."""
-        while (spare := self.take()) is not None:
-            os.close(spare[1])
+        while self._files:
             with contextlib.suppress(OSError):
-                spare[0].unlink(missing_ok=True)
+                self._files.popleft()[0].unlink(missing_ok=True)
 
 
 def _is_ours(descriptor: int) -> bool:

@@ -34,7 +34,7 @@ def test_what_is_held_is_not_written_over(scratch):
     with ExitStack() as held:
         descriptors = look(scratch, []).hold(manifest, [ref], held)
         spares.put(scratch / ref.key, ref.size)
-        assert spares.take() is None
+        assert spares.take(ref.size) is None
         assert os.pread(descriptors[ref], 100, 0) == b"weights"
 
 
@@ -63,7 +63,7 @@ def test_a_file_system_without_locks_does(scratch, monkeypatch):
         spares = Spares((scratch / manifest.objects[0].key).parent)
         spares.most = 100
         spares.put(scratch / manifest.objects[0].key, 7)
-        assert spares.take() is None
+        assert spares.take(manifest.objects[0].size) is None
 
 
 def test_however_many_are_refused_only_some_are_told(scratch):
