@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from outlast_agent.folders import remove_place
+
 
 @dataclass(frozen=True)
 class Component:
@@ -170,3 +172,13 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("HOME", str(home))
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         yield home
+
+
+@pytest.fixture(autouse=True)
+def no_memory_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A daemon that is killed and never started again leaves its place in memory behind."""
+    used = "tmp_path" in request.fixturenames
+    folder: Path | None = request.getfixturevalue("tmp_path") if used else None
+    yield
+    for link in folder.glob("**/jobs/*/memory") if folder is not None else ():
+        remove_place(link.parent)

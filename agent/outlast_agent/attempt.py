@@ -124,7 +124,7 @@ class Attempt:
         lineage = Lineage(spec.job, self.number, self.parent)
         self.uploader = Uploader(
             context.store,
-            self.folders.scratch,
+            self.folders.roots,
             lineage,
             lambda stop: context.surely("upload", stop),
             cadence=cadence_of(spec),
@@ -136,7 +136,7 @@ class Attempt:
         )
         self._following_since = time.monotonic()
         try:
-            self._unwatch = watch(self.folders.scratch, self.number, self.uploader.look)
+            self._unwatch = watch(self.folders.roots, self.number, self.uploader.look)
         except OSError as error:
             text = "scratch is only listed, not watched"
             context.journal.warning(text, error=str(error))
@@ -261,6 +261,8 @@ class Attempt:
         if self._running is not None:
             self._context.runtime.remove(self._running)
             self._running = None
+        with suppress(OSError):  # goes with the machine, then
+            self.folders.remove_memory()
 
     # What it stands at --------------------------------------------------------------------------
 

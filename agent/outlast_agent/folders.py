@@ -6,6 +6,7 @@
            jobs/<job>/code/                      unpacked, read-only for the command
                       inputs/<n>/
                       place                      link, where scratch is not on this disk
+                      memory                     link, to a place in memory
                       attempts/<a>/outputs/      the command writes here: hostile
                                    control/      and here
                                    work.log      what it printed, log-shipped.json: up to where
@@ -13,6 +14,7 @@
                                    parent  started  notes-told   the daemon's own
     <place>/download/                            the newest checkpoint, fetched before the claim
             attempts/<a>/scratch/                the command writes here too
+    <memory>/attempts/<a>/memory/                and here
 
 The place is ``<root>/jobs/<job>`` itself, or on a faster disk or in memory
 (:mod:`outlast_agent.scratch`).
@@ -26,6 +28,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +53,18 @@ class AttemptFolders:
     def scratch(self) -> Path:
         """Checkpoints, as the command writes them."""
         return place_of(self.home) / "attempts" / self.name / "scratch"
+
+    @property
+    def memory(self) -> Path | None:
+        """What the command lets the daemon read from memory; None: there is no place for it."""
+        place = memory_of(self.home)
+        return None if place is None else place / "attempts" / self.name / "memory"
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """Where the command's checkpoints lie: in scratch, and in memory if that is there."""
+        memory = self.memory
+        return (self.scratch, memory) if memory is not None and memory.is_dir() else (self.scratch,)
 
     @property
     def outputs(self) -> Path:
@@ -91,11 +106,20 @@ class AttemptFolders:
         self.remove()
         for folder in (self.scratch, self.outputs, self.control, self.state):
             folder.mkdir(parents=True)
+        if self.memory is not None:
+            with suppress(OSError):  # gone with a reboot, or full: scratch will do
+                self.memory.mkdir(parents=True)
 
     def remove(self) -> None:
         """Remove all of it. Raises OSError."""
         remove_tree(self.root)
         remove_tree(self.scratch.parent)
+        self.remove_memory()
+
+    def remove_memory(self) -> None:
+        """Give back the memory. Raises OSError."""
+        if self.memory is not None:
+            remove_tree(self.memory.parent)
 
 
 @dataclass(frozen=True)
@@ -141,6 +165,11 @@ class Folders:
         return place_link(self.home)
 
     @property
+    def memory_link(self) -> Path:
+        """Points to a place in memory, if there is one."""
+        return memory_link(self.home)
+
+    @property
     def place(self) -> Path:
         """Where scratch is, and the checkpoint that is put there."""
         return place_of(self.home)
@@ -156,7 +185,8 @@ class Folders:
     def others(self, attempt: int) -> list[AttemptFolders]:
         """Folders of other attempts, left from before."""
         own = self.attempt(attempt).name
-        names = {path.name for at in (self.home, self.place) for path in at.glob("attempts/*")}
+        places = {self.home, self.place, memory_of(self.home) or self.place}
+        names = {path.name for at in places for path in at.glob("attempts/*")}
         return [AttemptFolders(self.home, name) for name in sorted(names - {own})]
 
 
@@ -173,14 +203,27 @@ def place_of(home: Path) -> Path:
         return home
 
 
+def memory_link(home: Path) -> Path:
+    """Where the place in memory is told, of the job whose folder is ``home``."""
+    return home / "memory"
+
+
+def memory_of(home: Path) -> Path | None:
+    """The place in memory; None: there is none."""
+    try:
+        return memory_link(home).readlink()
+    except OSError:
+        return None
+
+
 def remove_place(home: Path) -> None:
     """Remove what is elsewhere, and forget where that was. Raises OSError."""
-    link = place_link(home)
-    if link.is_symlink():
-        there = link.readlink()
-        if there.name.startswith(PLACE_PREFIX):  # made by us
-            remove_tree(there)
-        link.unlink()
+    for link in (place_link(home), memory_link(home)):
+        if link.is_symlink():
+            there = link.readlink()
+            if there.name.startswith(PLACE_PREFIX):  # made by us
+                remove_tree(there)
+            link.unlink()
 
 
 def remove_root(root: Path) -> None:

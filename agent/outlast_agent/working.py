@@ -25,6 +25,7 @@ def work_of(context: Context, attempt: int, image: str | None) -> Work:
         code=folders.code if spec.code_sha256 is not None else None,
         log=own.log,
         state=own.state,
+        memory=own.memory if own.memory is not None and own.memory.is_dir() else None,
         inputs=inputs,
         resources=spec.resources,
         network=spec.docker_network,

@@ -22,11 +22,12 @@ import ssl
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import flush_disk
 import flush_sink
@@ -63,8 +64,8 @@ class Row:
             self._folder, tls=self._tls, rate=LINK if self._slow else None
         ) as port, self._scratch() as here:  # fmt: skip
             environ = flush_sink.environment(port, self._folder, tls=self._tls)
-            with Daemon(here, environ) as daemon:
-                program = Program(self._made, here)
+            with memory() as shared, Daemon(here, shared, environ) as daemon:
+                program = Program(self._made, here, shared)
                 for turn in range(times + 1):
                     # A save on cadence goes before, as in life: its files can be written over.
                     daemon.wait(program.save("cadence"))
@@ -76,6 +77,7 @@ class Row:
                     said = daemon.wait(program.save("notice"))
                     ours.append(said["at"] - began)
                     processor.append(daemon.cpu + _processor_seconds() - used)
+                program.close()
         del ours[0], bare[0], processor[0]  # the first touch of memory and of connections
         return {
             "ratio": statistics.median(ours) / statistics.median(bare),
@@ -114,35 +116,52 @@ class Row:
         return took
 
 
+@contextmanager
+def memory() -> Iterator[Path]:
+    """A folder on a file system in memory, as the daemon gives one to the program."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="checkpoint-") as found:
+        yield Path(found)
+
+
 class Program:
     """The library's half."""
 
-    def __init__(self, made: Any, scratch: Path) -> None:
-        from outlast.writer import Save, Writer
+    def __init__(self, made: Any, scratch: Path, shared: Path) -> None:
+        from outlast.environment import Environment
+        from outlast.keras_fit import capture
+        from outlast.saving import Saving
 
-        self._made, self._save, self._step = made, Save, 0
-        self._writer = Writer(scratch, job="bench", attempt=1)
+        here = Environment(
+            scratch, None, scratch, "bench", attempt=1, rank=0, world_size=1, memory=shared
+        )
+        self._made, self._step = made, 0
+        self._saving = Saving(here, on_note=print, monotonic=time.monotonic)
+        self._saving.prepare(capture.read(capture.variables_of(made), "now/"))
 
-    def save(self, kind: str) -> int:
+    def save(self, kind: Literal["cadence", "notice"]) -> int:
         """Snapshot and write; its step."""
         from outlast.keras_fit import capture
+        from outlast.snapshot import Snapshot
 
         self._step += 1
         arrays = capture.read(capture.variables_of(self._made), "now/")
-        # At a notice the disk goes with the machine: nothing waits for it.
-        self._writer.submit(self._save(self._step, kind, {}, arrays, fsync=kind != "notice"))
-        if not self._writer.flush(300):
-            raise RuntimeError(f"not saved: {self._writer.failed}")
+        self._saving.save(Snapshot(self._step, {}, arrays), kind)
+        if not self._saving.flush(300):
+            raise RuntimeError("not saved")
         return self._step
+
+    def close(self) -> None:
+        """Let go of the folders."""
+        self._saving.close()
 
 
 class Daemon:
     """The other half."""
 
-    def __init__(self, scratch: Path, environ: dict[str, str]) -> None:
+    def __init__(self, scratch: Path, shared: Path, environ: dict[str, str]) -> None:
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("flush_daemon.py")), str(scratch),
-             f"s3://{flush_sink.BUCKET}/jobs"],
+             str(shared), f"s3://{flush_sink.BUCKET}/jobs"],
             env={**os.environ, **environ}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.cpu = 0.0

@@ -29,9 +29,11 @@ from outlast_agent.sync.whole import Lineage
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("scratch", type=Path)
+    parser.add_argument("memory", type=Path)
     parser.add_argument("store")
     options = parser.parse_args()
     store, lineage = open_store(options.store), Lineage("bench", 1, None)
+    roots = [options.scratch, options.memory]
     board, journal = Board(), open_journal()
 
     def surely(stop: threading.Event) -> Surely:
@@ -43,7 +45,7 @@ def main() -> None:
 
     uploader = Uploader(
         store,
-        options.scratch,
+        roots,
         lineage,
         surely,
         cadence=Cadence(0.0),
@@ -53,7 +55,7 @@ def main() -> None:
         on_crash=lambda error: say(crashed=repr(error)),
     )
 
-    watch(options.scratch, 1, uploader.look)
+    watch(roots, 1, uploader.look)
     uploader.start()
     say(ready=True)
     for _line in sys.stdin:  # each is a notice

@@ -85,6 +85,7 @@ class Uploading:
 
     def __init__(self, store: Store, scratch: Path, attempt: int = 1, **more: Any) -> None:
         parent = more.pop("parent", None)
+        memory = more.pop("memory", [])
         self.durable: list[Durable] = []
         self.refused: list[str] = []
         self.crashed: list[BaseException] = []
@@ -92,7 +93,7 @@ class Uploading:
         self.told: list[str] = []
         sweeper = Sweeper(store, lineage, Rule(more.pop("keep", 3)), self.told.append)
         self.uploader = Uploader(
-            store, scratch, lineage, surely, sweeper=sweeper,
+            store, [scratch, *memory], lineage, surely, sweeper=sweeper,
             cadence=more.pop("cadence", Cadence(more.pop("every", 0.0))),
             expected_rate=more.pop("expected_rate", None),
             on_durable=self.durable.append, on_refused=self.refused.append,

@@ -41,6 +41,9 @@ class Environment:
     between_losses: float = BETWEEN_LOSSES
     """Seconds between two losses of what was not saved (OUTLAST_BETWEEN_LOSSES): the mean time
     between evictions, over the probability that a save at the notice fails."""
+    memory: Path | None = None
+    """Folder in memory that the daemon reads too (OUTLAST_MEMORY), laid out as ``scratch`` is;
+    None: there is none."""
     strict: bool = False
     """OUTLAST_EXACT=strict: refuse to go on where the bits may differ."""
 
@@ -106,5 +109,6 @@ def read_environment(environ: Mapping[str, str] | None = None, *, script: Path) 
         every=seconds("OUTLAST_EVERY"),
         max_overhead=above_zero("OUTLAST_MAX_OVERHEAD", MAX_OVERHEAD, 1.0),
         between_losses=above_zero("OUTLAST_BETWEEN_LOSSES", BETWEEN_LOSSES, 1e9),
+        memory=path("OUTLAST_MEMORY"),
         strict=env.get("OUTLAST_EXACT") == "strict",
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from outlast.durable import fsync_folder, make_folder
 from outlast.file_source import Content, FileSource
 from outlast.images import OBJECT_BYTES, Image, full
 from outlast.manifest import Array, ObjectRef, OutputFile, Piece
+from outlast.shared import Room
 from outlast.spares import Spares
 
 _WORTH = 1 << 20
@@ -67,6 +68,7 @@ class ObjectWriter:
     are used again from save to save. What is written with ``fsync`` goes past the page cache, to
     be durable at once; what is not will be read back at once. Arrays are
     split at ``object_bytes``, from save to save alike, and an object is closed at ``closed_at``.
+    What ``room`` has place for is published there instead of written; images lie there then.
     ``rest`` is called after every few MB.
     """
 
@@ -80,6 +82,7 @@ class ObjectWriter:
         sketches: Mapping[str, str] | None = None,
         blocks: Blocks | None = None,
         spares: Spares | None = None,
+        room: Room | None = None,
         fsync: bool = True,
         object_bytes: int = OBJECT_BYTES,
         closed_at: int = OBJECT_BYTES,
@@ -88,7 +91,7 @@ class ObjectWriter:
         self._blocks = Blocks() if blocks is None else blocks
         self._root, self._attempt, self._known, self._fsync = root, attempt, known, fsync
         self._changing, self._sketches = changing, sketches or {}
-        self._limit, self._rest = object_bytes, rest
+        self._limit, self._rest, self._room = object_bytes, rest, room
         self._closed_at = min(closed_at, object_bytes)
         self._folder = object_folder(root, attempt)
         self._spares = Spares(self._folder) if spares is None else spares
@@ -282,6 +285,11 @@ class ObjectWriter:
         """
         inside = list(inside)
         size = len(header) + sum(chunk.length for chunk, _ in inside)
+        shown = self._shown(header, inside, size, memory)
+        if shown is not None:
+            self._there[shown] = True
+            self._created.append(shown)
+            return shown
         temporary, descriptor = self._spares.take(size) or self._new_file()
         if self._fsync:
             set_direct(descriptor)
@@ -307,6 +315,19 @@ class ObjectWriter:
             if not self._unsettled:
                 break
         return ref
+
+    def _shown(
+        self, header: Any, inside: Sequence[tuple[Chunk, Any]], size: int, memory: Any
+    ) -> ObjectRef | None:
+        if self._room is None:
+            return None
+        try:
+            if memory is not None:
+                return self._room.adopt(self._attempt, memory, size)
+            return self._room.put(self._attempt, (header, *(data for _, data in inside)), size)
+        except OSError:
+            self._room = None  # the disk will do
+            return None
 
     def _new_file(self) -> tuple[Path, int]:
         temporary = self._spares.temporary()

@@ -59,17 +59,18 @@ class Saving:
                 sweep(self._scratch, self.attempt)
         self._outputs = _outputs(environment, self._scratch) if self._leads else None
         self._board = Board(self._scratch, self.attempt) if environment.world_size > 1 else None
+        self._arena = Arena(environment.memory, processes=environment.world_size)
+        self._copier = Copier(self._arena)
         self._writer = Writer(
             self._scratch,
             job=environment.job,
             attempt=self.attempt,
             rank=environment.rank,
             world_size=environment.world_size,
+            arena=self._arena,
             fingerprint=fingerprint,
             on_note=on_note,
         )
-        self._arena = Arena(processes=environment.world_size)
-        self._copier = Copier(self._arena)
         self._schedule = Schedule(
             environment.every,
             max_overhead=environment.max_overhead,
@@ -294,6 +295,7 @@ class Saving:
     def close(self) -> None:
         """Let other processes train with the folder."""
         self._writer.close()
+        self._arena.close()
         self._let_go()
         self._let_go = lambda: None
 

@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from outlast.arena import Arena
 from outlast.blocks import IDLE_SECONDS, Blocks
 from outlast.checkpoint import Arrays
 from outlast.chunks import Placed
@@ -34,6 +35,7 @@ from outlast.pace import Pace
 from outlast.progress import Note
 from outlast.ranks import Parts
 from outlast.retention import Retention
+from outlast.shared import Room
 from outlast.spares import Spares
 
 _AT_NOTICE = 8 << 20
@@ -92,9 +94,11 @@ class Writer:
         attempt: int,
         rank: int = 0,
         world_size: int = 1,
+        arena: Arena | None = None,
         fingerprint: Callable[[], dict[str, str]] = dict,
         on_note: Callable[[Note], None] = lambda _note: None,
     ) -> None:
+        """``arena`` is where images lie; the daemon may read a save at a notice from there."""
         self.saved: Saved | None = None
         """The newest whole save of this process."""
         self.newest_finite: CheckpointId | None = None
@@ -104,6 +108,7 @@ class Writer:
         self._scratch, self._job, self._attempt = scratch, job, attempt
         self._rank, self._world_size = rank, world_size
         self._fingerprint, self._on_note = fingerprint, on_note
+        self._arena = Arena() if arena is None else arena
         self._parent: Manifest | None = None
         self._parent_index: Callable[[], dict[Content, Placed]] | None = None
         self._index: Mapping[Content, Placed] = {}
@@ -243,6 +248,16 @@ class Writer:
         return written
 
     def _save(self, save: Save) -> Written:
+        if save.kind != "notice" or save.fsync:
+            return self._written(save, None)
+        room = self._arena.room([image.memory for image in save.images])
+        try:
+            return self._written(save, room)
+        finally:
+            if room is not None and not save.images:
+                self._arena.give()
+
+    def _written(self, save: Save, room: Room | None) -> Written:
         started = time.monotonic()
         if self._parent_index is not None:
             self._index, self._parent_index = self._parent_index(), None
@@ -254,6 +269,7 @@ class Writer:
             sketches=self._sketches,
             blocks=self._blocks,
             spares=self._spares,
+            room=room,
             fsync=save.fsync,
             # At a notice the daemon uploads one while the next is written.
             closed_at=_AT_NOTICE if save.kind == "notice" else OBJECT_BYTES,
@@ -261,7 +277,7 @@ class Writer:
         )
         written = objects.write(save.arrays.items(), save.files, save.images)
         try:
-            self._complete(save, written)
+            self._complete(save, written, room)
         except BaseException:
             # The manifest may be in place already, and only its folder not be written out.
             named = self._retention.named(CheckpointId(self._attempt, save.step))
@@ -279,7 +295,7 @@ class Writer:
                 self._retention.apply()
         return written
 
-    def _complete(self, save: Save, written: Written) -> None:
+    def _complete(self, save: Save, written: Written, room: Room | None) -> None:
         manifest = Manifest(
             job=self._job,
             attempt=self._attempt,
@@ -298,8 +314,11 @@ class Writer:
             self._parts.put(save.number, manifest, fsync=save.fsync)
         else:
             manifest = self._parts.combine(save.number, manifest)
-            path = self._scratch / manifest.id.key
-            make_folder(path.parent, fsync=save.fsync)
+            if room is None:
+                path = self._scratch / manifest.id.key
+                make_folder(path.parent, fsync=save.fsync)
+            else:  # in scratch it would be taken for one whose objects are gone
+                path = room.shared.manifest(manifest.id.key)
             replace_file(path, dump_manifest(manifest), fsync=save.fsync)
             self._retention.added(manifest, self._parts.forgotten())
         if manifest.finite:

@@ -62,6 +62,8 @@ class Work:
     """File that the command's output is appended to."""
     state: Path
     """Folder for what the runtime itself has to remember (pids); the command never sees it."""
+    memory: Path | None = None
+    """Writable, on a file system in memory: what the daemon reads from there."""
     inputs: tuple[tuple[Path, str], ...] = ()
     """Folder or file here, and the absolute path where the command finds it, read-only."""
     resources: ResourceSpec = field(default_factory=ResourceSpec)

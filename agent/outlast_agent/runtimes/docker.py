@@ -211,6 +211,9 @@ def _options(work: Work) -> dict[str, Any]:
         *(_mount(source, target, read_only=True) for source, target in work.inputs),
     ]
     options: dict[str, Any] = {}
+    if work.memory is not None:
+        folders["memory"] = f"{FOLDER}/memory"
+        mounts.append(_mount(work.memory, folders["memory"]))
     if work.code is not None:
         mounts.append(_mount(work.code, f"{FOLDER}/code", read_only=True))
         options["working_dir"] = f"{FOLDER}/code"

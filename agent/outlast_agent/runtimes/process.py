@@ -121,6 +121,7 @@ class ProcessRuntime(Runtime):
             "PYTHONUNBUFFERED": "1",  # what it prints is in the log when it prints it
             **work.env,
             "OUTLAST_SCRATCH": str(work.scratch),
+            "OUTLAST_MEMORY": "" if work.memory is None else str(work.memory),
             "OUTLAST_OUTPUTS": str(work.outputs),
             "OUTLAST_CONTROL": str(work.control),
             "OUTLAST_JOB": work.job,

@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -51,11 +52,13 @@ class Places:
             return folders.place
         chosen = self._choose(size)
         remove_place(folders.home)
+        folders.home.mkdir(parents=True, exist_ok=True)
+        if is_memory(self._memory):
+            with suppress(OSError):  # a flush goes by scratch then
+                folders.memory_link.symlink_to(_made(self._memory))
         if chosen.place.kind != "disk":
-            folders.home.mkdir(parents=True, exist_ok=True)
             try:
-                # A new folder that nobody else may open: others can write beside it.
-                made = tempfile.mkdtemp(prefix=PLACE_PREFIX, dir=chosen.place.folder)
+                made = _made(chosen.place.folder)
             except OSError as error:
                 disk = replace(chosen.place, kind="disk", folder=folders.home)
                 chosen = Chosen(disk, f"{chosen.place.folder}: {error}", as_wanted=False)
@@ -83,6 +86,11 @@ class Places:
             free = min(left, shutil.disk_usage(self._memory).free)
             found.append(Place("ram", self._memory, free))
         return found
+
+
+def _made(folder: Path) -> str:
+    """A new folder in ``folder`` that nobody else may open: others can write beside it."""
+    return tempfile.mkdtemp(prefix=PLACE_PREFIX, dir=folder)
 
 
 def is_memory(folder: Path) -> bool:

@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import xxhash
@@ -77,20 +78,31 @@ def read(root: Path, *parts: str, limit: int) -> bytes:
     return data
 
 
-def read_object(descriptor: int, into: memoryview, *, digest: str, name: str) -> memoryview:
-    """Fill ``into`` with all of an open file, which must be as long and have this xxh3-128.
+@dataclass(frozen=True)
+class Opened:
+    """An open file that is an object, or a larger one that holds it."""
+
+    descriptor: int
+    start: int | None = None
+    """Where the object begins; None: it is all of the file."""
+
+
+def read_object(opened: Opened, into: memoryview, *, digest: str, name: str) -> memoryview:
+    """Fill ``into`` with an object, which must be as long and have this xxh3-128.
 
     Raises OSError. What is hashed is the copy: the file may be changed meanwhile.
     """
+    descriptor, first = opened.descriptor, opened.start or 0
     hasher = xxhash.xxh3_128()
     here = 0
     while here < len(into):
         piece = into[here : here + _PIECE]
-        if not (count := os.preadv(descriptor, [piece], here)):
+        if not (count := os.preadv(descriptor, [piece], first + here)):
             break
         hasher.update(piece[:count])
         here += count
-    if here < len(into) or os.pread(descriptor, 1, here) or hasher.hexdigest() != digest:
+    longer = opened.start is None and os.pread(descriptor, 1, here)
+    if here < len(into) or longer or hasher.hexdigest() != digest:
         raise HostileError(f"{name!r:.200} does not hold what its name says")
     return into
 

@@ -19,6 +19,7 @@ from outlast_agent import budget
 from outlast_agent.stores.base import AlreadyExistsError, Store, StoreError, UnavailableError
 from outlast_agent.surely import Surely
 from outlast_agent.sync import beneath
+from outlast_agent.sync.beneath import Opened
 from outlast_agent.sync.buffers import Buffers
 from outlast_agent.sync.carriers import COUNT, Carriers
 from outlast_agent.sync.pace import Pace
@@ -55,7 +56,7 @@ class Sending:
         self._measured = budget.Rate()
         self._live = expected_rate
         self._buffers = Buffers(COUNT)
-        self._queue: OrderedDict[ObjectRef, int | None] = OrderedDict()
+        self._queue: OrderedDict[ObjectRef, Opened | None] = OrderedDict()
         self._flying: dict[Future[float], _Flight] = {}
         self._early: dict[ObjectRef, float] = {}
         self._unready: set[ObjectRef] = set()
@@ -86,7 +87,7 @@ class Sending:
         """Whether it was sent before a manifest named it, and none that is durable does yet."""
         return ref in self._early
 
-    def offer(self, refs: Iterable[ObjectRef], descriptors: dict[ObjectRef, int] | None) -> None:
+    def offer(self, refs: Iterable[ObjectRef], descriptors: dict[ObjectRef, Opened] | None) -> None:
         """Have ``refs`` sent, in this order; without ``descriptors``, if they can be read now."""
         flying = self.under_way()
         for ref in refs:
@@ -154,7 +155,7 @@ class Sending:
         for _ in range(COUNT):
             Thread(target=ask, name="warm", daemon=True).start()
 
-    def _begin(self, ref: ObjectRef, descriptor: int | None) -> None:
+    def _begin(self, ref: ObjectRef, descriptor: Opened | None) -> None:
         flight = _Flight(ref, early=descriptor is None)
         now = time.monotonic()
         if flight.early:
@@ -195,7 +196,7 @@ class Sending:
             self._early.pop(self._flying.pop(future).ref, None)
             self._pace.ends(now)
 
-    def _carry(self, flight: _Flight, descriptor: int | None) -> float:
+    def _carry(self, flight: _Flight, descriptor: Opened | None) -> float:
         """Send one object; the seconds that it took. Runs in a carrier."""
         ref = flight.ref
         buffer = self._buffers.take(ref.size)

@@ -82,7 +82,7 @@ class Uploader:
     def __init__(
         self,
         store: Store,
-        scratch: Path,
+        roots: Sequence[Path],
         lineage: Lineage,
         surely: Callable[[threading.Event], Surely],
         *,
@@ -93,9 +93,12 @@ class Uploader:
         on_crash: Callable[[BaseException], None],
         expected_rate: float | None = None,
     ) -> None:
-        """``expected_rate``: bytes per second, for as long as nothing was measured here."""
+        """``roots`` are the folders of :class:`Scratch`.
+
+        ``expected_rate``: bytes per second, for as long as nothing was measured here.
+        """
         self._store, self._lineage, self._surely = store, lineage, surely
-        self._scratch = Scratch(scratch, lineage, on_refused)
+        self._scratch = Scratch(roots, lineage, on_refused)
         self._sweeper = sweeper
         self._cadence = cadence
         self._on_durable, self._on_crash = on_durable, on_crash

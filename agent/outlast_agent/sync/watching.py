@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from watchdog.events import (
@@ -17,10 +17,10 @@ from watchdog.observers import Observer
 _LOOKED_AT = [FileMovedEvent, FileCreatedEvent, FileClosedEvent]
 
 
-def watch(scratch: Path, attempt: int, look: Callable[[], None]) -> Callable[[], None]:
+def watch(roots: Iterable[Path], attempt: int, look: Callable[[], None]) -> Callable[[], None]:
     """Call ``look`` when the library has written something; what is returned ends that.
 
-    Raises OSError: no more can be watched on this machine.
+    ``roots`` are laid out as scratch is. Raises OSError: no more can be watched on this machine.
     """
 
     class Handler(FileSystemEventHandler):
@@ -29,8 +29,9 @@ def watch(scratch: Path, attempt: int, look: Callable[[], None]) -> Callable[[],
                 look()
 
     observer = Observer()
-    for folder in (scratch / "checkpoints", scratch / "objects" / f"{attempt:06d}"):
-        folder.mkdir(parents=True, exist_ok=True)
-        observer.schedule(Handler(), str(folder), event_filter=_LOOKED_AT)
+    for root in roots:
+        for folder in (root / "checkpoints", root / "objects" / f"{attempt:06d}"):
+            folder.mkdir(parents=True, exist_ok=True)
+            observer.schedule(Handler(), str(folder), event_filter=_LOOKED_AT)
     observer.start()
     return observer.stop

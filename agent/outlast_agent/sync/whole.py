@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from outlast.manifest import (
     parse_manifest,
 )
 from outlast_agent.sync import beneath
+from outlast_agent.sync.beneath import HostileError, Opened
 
 MAX_OBJECT_BYTES = 256 << 20
 """The library writes objects of about 64 MiB. Each carrier holds one in memory."""
@@ -32,6 +34,9 @@ LOOKED_THROUGH = 16
 """Manifests, the newest, that are read for what they name: an honest library keeps fewer."""
 
 
+_OFFSET = re.compile(r"[0-9]{1,18}")
+
+
 @dataclass(frozen=True)
 class Lineage:
     """What an attempt stands on."""
@@ -43,12 +48,19 @@ class Lineage:
 
 
 class Scratch:
-    """One attempt's scratch folder, read as hostile."""
+    """One attempt's scratch, read as hostile.
 
-    def __init__(self, root: Path, lineage: Lineage, on_refused: Callable[[str], None]) -> None:
-        self._root, self._lineage, self._on_refused = root, lineage, on_refused
+    It may lie in several ``roots``. An object's file is called like the object, or it is a larger
+    one, called like the object, ``@`` and its first byte.
+    """
+
+    def __init__(
+        self, roots: Sequence[Path], lineage: Lineage, on_refused: Callable[[str], None]
+    ) -> None:
+        self._roots, self._lineage, self._on_refused = tuple(roots), lineage, on_refused
         self._refused: set[CheckpointId] = set()
         self._manifests: dict[CheckpointId, Manifest] = {}
+        self._inside: dict[ObjectRef, tuple[Path, str]] = {}
         self._named: set[ObjectRef] = set()
         self._looked_through: set[CheckpointId] = set()
         self._spoilt = False
@@ -56,7 +68,7 @@ class Scratch:
     def newer_than(self, durable: CheckpointId | None) -> list[CheckpointId]:
         """This attempt's checkpoints newer than ``durable``, the newest first."""
         try:
-            names = beneath.names(self._root, "checkpoints")
+            names = self._names()
         except OSError as error:
             if not self._spoilt:
                 self._spoilt = True
@@ -92,8 +104,8 @@ class Scratch:
 
     def hold(
         self, manifest: Manifest, refs: Sequence[ObjectRef], held: ExitStack
-    ) -> dict[ObjectRef, int] | None:
-        """Descriptors of ``refs``, open until ``held`` is; None if it is not whole any more."""
+    ) -> dict[ObjectRef, Opened] | None:
+        """``refs``, open until ``held`` is; None if it is not whole any more."""
         descriptors = {}
         for ref in refs:
             try:
@@ -121,7 +133,7 @@ class Scratch:
         """What the manifests that lie here name, whatever else is wrong with them."""
         named: set[ObjectRef] = set()
         with suppress(OSError):
-            names = beneath.names(self._root, "checkpoints")
+            names = self._names()
             for id_ in newest_first(names)[:LOOKED_THROUGH]:
                 known = self._manifests.get(id_)
                 if known is None and id_ not in self._looked_through:
@@ -131,33 +143,58 @@ class Scratch:
                 named.update(known.objects if known is not None else ())
         return named
 
+    def _names(self) -> list[str]:
+        return [name for root in self._roots for name in beneath.names(root, "checkpoints")]
+
     def _read(self, id_: CheckpointId) -> Manifest:
         parts = ("checkpoints", f"{id_}.json")
-        data = beneath.read(self._root, *parts, limit=MAX_MANIFEST_BYTES)
+        *others, last = self._roots
+        for root in others:
+            with suppress(FileNotFoundError):
+                data = beneath.read(root, *parts, limit=MAX_MANIFEST_BYTES)
+                return parse_manifest(data, name=str(id_))
+        data = beneath.read(last, *parts, limit=MAX_MANIFEST_BYTES)
         return parse_manifest(data, name=str(id_))
 
     def objects(self) -> list[ObjectRef]:
         """This attempt's objects that lie here, of a size that can be sent."""
         folder = f"{self._lineage.attempt:06d}"
-        try:
-            names = beneath.names(self._root, "objects", folder)
-        except OSError:  # told when a manifest names something in it
-            return []
-        found = []
-        for name in names:
-            with suppress(ManifestError):
-                ref = ObjectRef.parse(f"objects/{folder}/{name}")
-                if ref.size <= MAX_OBJECT_BYTES:
-                    found.append(ref)
-        return found
+        found: dict[ObjectRef, tuple[Path, str]] = {}
+        for root in self._roots:
+            names: list[str] = []
+            with suppress(OSError):  # told when a manifest names something in it
+                names = beneath.names(root, "objects", folder)
+            for name in names:
+                with suppress(ManifestError):
+                    ref = ObjectRef.parse(f"objects/{folder}/{name.partition('@')[0]}")
+                    if ref.size <= MAX_OBJECT_BYTES:
+                        found.setdefault(ref, (root, name))
+        self._inside = {ref: there for ref, there in found.items() if "@" in there[1]}
+        return list(found)
 
     @contextmanager
-    def open(self, ref: ObjectRef) -> Iterator[int]:
-        """A descriptor of an object that the library does not write over. Raises OSError."""
-        with beneath.open_file(self._root, *ref.key.split("/")) as descriptor:
-            _lock(descriptor)
-            _check_name(self._root, ref, descriptor)
-            yield descriptor
+    def open(self, ref: ObjectRef) -> Iterator[Opened]:
+        """An object that the library does not write over. Raises OSError."""
+        with ExitStack() as held:
+            try:
+                opened = self._opened(ref, held)
+            except FileNotFoundError:
+                if len(self._roots) == 1:
+                    raise
+                self.objects()  # it may have come meanwhile, or lie elsewhere by now
+                opened = self._opened(ref, held)
+            yield opened
+
+    def _opened(self, ref: ObjectRef, held: ExitStack) -> Opened:
+        *folders, name = ref.key.split("/")
+        root, name = self._inside.get(ref, (self._roots[0], name))
+        _, at, start = name.partition("@")
+        if at and not _OFFSET.fullmatch(start):
+            raise HostileError(f"{name!r:.200} is not the name of an object")
+        descriptor = held.enter_context(beneath.open_file(root, *folders, name))
+        _lock(descriptor)
+        _check_name(root, (*folders, name), descriptor)
+        return Opened(descriptor, int(start) if at else None)
 
     def refuse(self, id_: CheckpointId, why: str) -> None:
         """Do not look at it again."""
@@ -198,11 +235,11 @@ def _lock(descriptor: int) -> None:
         pass  # a file system without locks, on which it writes over none
 
 
-def _check_name(root: Path, ref: ObjectRef, descriptor: int) -> None:
+def _check_name(root: Path, parts: Sequence[str], descriptor: int) -> None:
     """Raises FileNotFoundError if another file has its name by now, or none.
 
     Between the opening and the lock it may have been taken away and written over.
     """
-    with beneath.open_file(root, *ref.key.split("/")) as named:
+    with beneath.open_file(root, *parts) as named:
         if not os.path.samestat(os.fstat(named), os.fstat(descriptor)):
-            raise FileNotFoundError(ref.key)
+            raise FileNotFoundError("/".join(parts))

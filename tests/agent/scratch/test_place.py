@@ -51,6 +51,28 @@ def test_memory(folders, told, memory):
 
 
 @pytest.mark.needs("mount")
+def test_a_place_in_memory_beside_scratch_on_a_disk(folders, told, memory):
+    places(folders, "disk", told, memory=memory).settle(None)
+    attempt = folders.attempt(1)
+    attempt.make()
+    assert attempt.memory.is_relative_to(memory)
+    assert attempt.roots == (attempt.scratch, attempt.memory)
+    assert [each.name for each in folders.others(2)] == ["000001"]
+    attempt.remove_memory()
+    assert attempt.roots == (attempt.scratch,)
+    remove_root(folders.root)
+    assert not list(memory.iterdir())
+
+
+def test_without_memory_there_is_scratch_alone(folders, told, tmp_path):
+    places(folders, "disk", told, memory=tmp_path).settle(None)
+    attempt = folders.attempt(1)
+    attempt.make()
+    assert attempt.memory is None
+    assert attempt.roots == (attempt.scratch,)
+
+
+@pytest.mark.needs("mount")
 def test_memory_without_room_for_four(folders, told, memory):
     assert places(folders, "ram", told, memory=memory).settle(10 << 20) == folders.home
     assert not told[0].as_wanted

@@ -13,6 +13,7 @@ from agent.scratch_kit import JOB, write
 from outlast.manifest import CheckpointId
 from outlast.spares import Spares
 from outlast_agent.sync import whole
+from outlast_agent.sync.beneath import HostileError, read_object
 from outlast_agent.sync.whole import MOST_TOLD, Lineage, Scratch
 
 
@@ -23,7 +24,7 @@ def scratch(tmp_path):
 
 
 def look(scratch, refused):
-    return Scratch(scratch, Lineage(JOB, 1, None), refused.append)
+    return Scratch([scratch], Lineage(JOB, 1, None), refused.append)
 
 
 def test_what_is_held_is_not_written_over(scratch):
@@ -35,7 +36,7 @@ def test_what_is_held_is_not_written_over(scratch):
         descriptors = look(scratch, []).hold(manifest, [ref], held)
         spares.put(scratch / ref.key, ref.size)
         assert spares.take(ref.size) is None
-        assert os.pread(descriptors[ref], 100, 0) == b"weights"
+        assert os.pread(descriptors[ref].descriptor, 100, 0) == b"weights"
 
 
 def test_what_is_being_written_over_has_gone(scratch):
@@ -92,3 +93,59 @@ def test_what_was_taken_away_before_it_was_held_has_gone(scratch, monkeypatch):
     with ExitStack() as held:
         assert look(scratch, refused).hold(manifest, [ref], held) is None
     assert refused == []
+
+
+def publish(memory, manifest, start, *, name=None):
+    """As the library does: a larger file that has another name at each object's first byte."""
+    (ref,) = manifest.objects
+    path = memory / ref.key
+    data = path.read_bytes()
+    path.unlink()
+    path.with_name(f"{path.name}@{start if name is None else name}").write_bytes(
+        b"before" + data + b"behind"
+    )
+    return data
+
+
+def test_an_object_inside_a_larger_file(scratch, tmp_path):
+    memory = tmp_path / "memory"
+    refused: list[str] = []
+    looking = Scratch([scratch, memory], Lineage(JOB, 1, None), refused.append)
+    write(scratch, 1, 1, [b"in scratch"])
+    manifest = write(memory, 1, 2, [b"in memory"])
+    data = publish(memory, manifest, 6)
+    assert [id_.step for id_ in looking.newer_than(None)] == [2, 1]
+    assert looking.manifest(manifest.id) == manifest
+    with ExitStack() as held:
+        opened = looking.hold(manifest, manifest.objects, held)
+        (ref,) = manifest.objects
+        into = memoryview(bytearray(ref.size))
+        assert read_object(opened[ref], into, digest=ref.hash, name=ref.key) == data
+    assert refused == []
+
+
+@pytest.mark.parametrize("name", ["5", "-6", "6.0", "", "9" * 18, "9" * 30, "6@6"])
+def test_a_first_byte_that_lies_is_refused(scratch, tmp_path, name):
+    memory = tmp_path / "memory"
+    looking = Scratch([scratch, memory], Lineage(JOB, 1, None), [].append)
+    manifest = write(memory, 1, 2, [b"in memory"])
+    publish(memory, manifest, 6, name=name)
+    (ref,) = manifest.objects
+
+    def look_inside():
+        with looking.open(ref) as opened:
+            into = memoryview(bytearray(ref.size))
+            read_object(opened, into, digest=ref.hash, name=ref.key)
+
+    with pytest.raises((HostileError, FileNotFoundError)):
+        look_inside()
+
+
+def test_an_object_that_is_published_after_a_look(scratch, tmp_path):
+    memory = tmp_path / "memory"
+    looking = Scratch([scratch, memory], Lineage(JOB, 1, None), [].append)
+    assert looking.objects() == []
+    manifest = write(memory, 1, 2, [b"in memory"])
+    publish(memory, manifest, 6)
+    with looking.open(manifest.objects[0]) as opened:
+        assert opened.start == 6
