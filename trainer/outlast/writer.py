@@ -38,8 +38,8 @@ from outlast.retention import Retention
 from outlast.shared import Room
 from outlast.spares import Spares
 
-_AT_NOTICE = 8 << 20
-"""Bytes of an object, about, of a save at a notice."""
+_WRITTEN, _SHOWN = 8 << 20, 24 << 20
+"""Bytes of an object, about, of a save at a notice: in a file, and in memory that is shared."""
 _RATE = 1e9
 """Bytes per second that are expected of a disk before anything was written."""
 
@@ -261,6 +261,9 @@ class Writer:
         started = time.monotonic()
         if self._parent_index is not None:
             self._index, self._parent_index = self._parent_index(), None
+        closed_at = OBJECT_BYTES
+        if save.kind == "notice":  # the daemon uploads one while the next is written
+            closed_at = _WRITTEN if room is None else _SHOWN
         objects = ObjectWriter(
             self._scratch,
             self._attempt,
@@ -271,8 +274,7 @@ class Writer:
             spares=self._spares,
             room=room,
             fsync=save.fsync,
-            # At a notice the daemon uploads one while the next is written.
-            closed_at=_AT_NOTICE if save.kind == "notice" else OBJECT_BYTES,
+            closed_at=closed_at,
             rest=self._pace.rest,
         )
         written = objects.write(save.arrays.items(), save.files, save.images)
