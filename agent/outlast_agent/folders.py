@@ -25,9 +25,11 @@ again.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
+import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,9 +108,16 @@ class AttemptFolders:
         self.remove()
         for folder in (self.scratch, self.outputs, self.control, self.state):
             folder.mkdir(parents=True)
-        if self.memory is not None:
-            with suppress(OSError):  # gone with a reboot, or full: scratch will do
-                self.memory.mkdir(parents=True)
+        with suppress(OSError):  # gone with a reboot, or full: scratch will do
+            if self.memory is not None:
+                self.memory.parents[1].mkdir(
+                    exist_ok=True
+                )  # never the place: others can write there
+                self.memory.parent.mkdir()
+                self.memory.mkdir()
+        for root in self.roots:  # before the command can put a link there
+            (root / "checkpoints").mkdir()
+            (root / "objects" / self.name).mkdir(parents=True)
 
     def remove(self) -> None:
         """Remove all of it. Raises OSError."""
@@ -238,6 +247,20 @@ def remove_tree(path: Path) -> None:
 
     Folders that are closed to their owner are opened first: the owner may do that.
     """
+    try:
+        _remove_tree(path)
+    except (RecursionError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG:
+            raise
+        # A hostile program's: deeper than a stack, or longer than a path may be.
+        done = subprocess.run(
+            ["rm", "-rf", "--", str(path)], check=False, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise OSError(f"{path} is not removed: {done.stderr.strip():.200}") from None
+
+
+def _remove_tree(path: Path) -> None:
     if path.is_symlink() or not path.exists():
         path.unlink(missing_ok=True)
         return

@@ -2,7 +2,7 @@
 
 Three processes, as in life: the program with the library (this one), the daemon's uploader
 (``flush_daemon.py``), and the store (``flush_sink.py``). The bare upload sends as many bytes from
-memory to the same sink over one connection of ``http.client``, in requests as large as objects.
+memory to the same sink over one connection of ``http.client``, in requests of 64 MiB.
 
 ``flush_ratio``            ours / the bare upload, over plain HTTP. Requests are not signed there:
                            over TLS the content is not hashed for a signature either.

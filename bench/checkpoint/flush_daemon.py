@@ -55,6 +55,9 @@ def main() -> None:
         on_crash=lambda error: say(crashed=repr(error)),
     )
 
+    for root in roots:
+        (root / "checkpoints").mkdir(parents=True, exist_ok=True)
+        (root / "objects" / "000001").mkdir(parents=True, exist_ok=True)
     watch(roots, 1, uploader.look)
     uploader.start()
     say(ready=True)

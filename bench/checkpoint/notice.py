@@ -18,6 +18,7 @@ from typing import Any
 
 from outlast.manifest import newest_first
 from outlast_agent import layout, records
+from outlast_agent.folders import remove_root
 from outlast_agent.stores.file import FileStore
 from outlast_provisioning.providers.local_metadata import Metadata
 
@@ -84,6 +85,7 @@ def _eviction(store: FileStore, folder: Path, number: int, size: str) -> tuple[f
     finally:
         daemon.terminate()
         daemon.wait()
+        remove_root(root)
 
 
 def _keys(store: FileStore, attempt: int) -> list[str]:

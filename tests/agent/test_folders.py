@@ -42,6 +42,20 @@ def test_closed_folders_are_removed_with_all_below_them(tmp_path):
     assert tmp_path.exists()
 
 
+def test_a_tree_deeper_than_a_stack_is_removed(tmp_path):
+    top = tmp_path / "top"
+    top.mkdir()
+    here = os.open(top, os.O_RDONLY)
+    for _ in range(3000):  # longer than any path may be
+        os.mkdir("deep", dir_fd=here)
+        below = os.open("deep", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    remove_tree(top)
+    assert not top.exists()
+
+
 def test_folders_are_made_anew(tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -51,7 +65,8 @@ def test_folders_are_made_anew(tmp_path):
     (folders.scratch / "planted").symlink_to(outside)
     (folders.outputs / "closed").mkdir(mode=0o500)
     folders.make()
-    assert list(folders.scratch.iterdir()) == list(folders.outputs.iterdir()) == []
+    assert [path for path in folders.scratch.rglob("*") if not path.is_dir()] == []
+    assert list(folders.outputs.iterdir()) == []
     assert (outside / "keep").exists()
     remove_tree(tmp_path / "nothing")
 

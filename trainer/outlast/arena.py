@@ -110,8 +110,10 @@ class Arena:
 
     def close(self) -> None:
         """No save comes any more: it goes with the process, except for what is published."""
-        if self._shared is not None:
+        if self._shared is not None and self._taken.acquire(blocking=False):
+            self._memory, self._is_shared = None, False
             self._shared.close()
+            self._taken.release()
 
 
 def _touch(made: np.ndarray, threads: int) -> None:

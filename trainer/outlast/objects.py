@@ -68,7 +68,7 @@ class ObjectWriter:
     are used again from save to save. What is written with ``fsync`` goes past the page cache, to
     be durable at once; what is not will be read back at once. Arrays are
     split at ``object_bytes``, from save to save alike, and an object is closed at ``closed_at``.
-    What ``room`` has place for is published there instead of written; images lie there then.
+    With ``room`` all is published there instead of written; images lie there then.
     ``rest`` is called after every few MB.
     """
 
@@ -106,7 +106,9 @@ class ObjectWriter:
         files: Iterable[FileSource] = (),
         images: Iterable[Image] = (),
     ) -> Written:
-        """Write what is new and say where everything lies. Raises OSError, TypeError.
+        """Write what is new and say where everything lies.
+
+        Raises OSError, TypeError; NoRoomError where there is too little.
 
         ``arrays`` are taken one at a time through ``numpy.asarray``, but for those that were
         copied into ``images``.
@@ -321,13 +323,9 @@ class ObjectWriter:
     ) -> ObjectRef | None:
         if self._room is None:
             return None
-        try:
-            if memory is not None:
-                return self._room.adopt(self._attempt, memory, size)
-            return self._room.put(self._attempt, (header, *(data for _, data in inside)), size)
-        except OSError:
-            self._room = None  # the disk will do
-            return None
+        if memory is not None:
+            return self._room.adopt(self._attempt, memory, size)
+        return self._room.put(self._attempt, (header, *(data for _, data in inside)), size)
 
     def _new_file(self) -> tuple[Path, int]:
         temporary = self._spares.temporary()

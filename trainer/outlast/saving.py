@@ -59,7 +59,8 @@ class Saving:
                 sweep(self._scratch, self.attempt)
         self._outputs = _outputs(environment, self._scratch) if self._leads else None
         self._board = Board(self._scratch, self.attempt) if environment.world_size > 1 else None
-        self._arena = Arena(environment.memory, processes=environment.world_size)
+        alone = environment.world_size == 1  # of several, rank 0 looks for the parts in scratch
+        self._arena = Arena(environment.memory if alone else None, processes=environment.world_size)
         self._copier = Copier(self._arena)
         self._writer = Writer(
             self._scratch,

@@ -12,7 +12,6 @@ import contextlib
 import fcntl
 import mmap
 import os
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
+from outlast.durable import replace_file
 from outlast.manifest import ObjectRef
 
 PAGE = 4096
@@ -27,18 +27,23 @@ _PIECE = 512 << 10
 """Copied and hashed at a time: it stays in the processor's cache in between."""
 
 
+class NoRoomError(Exception):
+    """What is to be published finds no place: scratch has to do."""
+
+
 class Shared:
     """One file below ``root``, as the memory of one process. Used by one thread at a time."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._path = root / f".{secrets.token_hex(8)}.memory"
+        self._path = root / ".memory"
         self._file = -1
         self._names: list[Path] = []
 
     def allocate(self, size: int) -> np.ndarray:
         """``size`` bytes (a multiple of :data:`PAGE`) instead of what there was. Raises OSError."""
-        self.close()
+        self.withdraw()  # or its names would keep the memory that this replaces
+        self.close()  # also what a killed process of this attempt left
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             # Without it, a file system without room shows only as SIGBUS at the first touch.
@@ -49,25 +54,42 @@ class Shared:
             raise
 
     def publish(self, key: str, offset: int) -> None:
-        """Let the daemon find the object ``key``, which begins at ``offset``. Raises OSError."""
-        path = self.root / f"{key}@{offset}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)  # of an earlier process of this attempt
-        os.link(self._path, path)
-        self._names.append(path)
+        """Let the daemon find the object ``key``, which begins at ``offset``.
 
-    def manifest(self, key: str) -> Path:
-        """Where the manifest ``key`` of a checkpoint goes whose objects were published."""
+        Raises NoRoomError.
+        """
+        path = self.root / f"{key}@{offset}"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)  # of an earlier process of this attempt
+            self._names.append(path)
+            os.link(self._path, path)
+        except OSError as error:
+            raise NoRoomError(str(error)) from error
+
+    def publish_manifest(self, key: str, data: bytes) -> None:
+        """Let it find the manifest ``key`` of a checkpoint whose objects were published.
+
+        Raises NoRoomError.
+        """
         path = self.root / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._names.append(path)
-        return path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._names.append(path)
+            replace_file(path, data, fsync=False)
+        except OSError as error:
+            raise NoRoomError(str(error)) from error
 
     def withdraw(self) -> bool:
-        """Have nothing published any more; whether nobody reads it still. Raises OSError."""
+        """Have nothing published any more; whether nobody reads it still. Raises OSError.
+
+        Names are gone in any case: who reads has opened the file before.
+        """
         for path in reversed(self._names):  # the manifest goes first
             path.unlink(missing_ok=True)
         self._names.clear()
+        if self._file < 0:
+            return True
         try:
             # Whoever opened a name before has it locked by now, or will see that it is gone.
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -94,15 +116,12 @@ class Room:
         self._memory = memory
         self._at = -(-start // PAGE) * PAGE
 
-    def put(self, attempt: int, parts: Iterable[Any], size: int) -> ObjectRef | None:
-        """The buffers ``parts``, of ``size`` bytes together, as an object; None: there is no room.
-
-        Raises OSError.
-        """
-        at, end = self._at, self._at + size
+    def put(self, attempt: int, parts: Iterable[Any], size: int) -> ObjectRef:
+        """The buffers ``parts``, of ``size`` bytes together, as an object. Raises NoRoomError."""
+        first, end = self._at, self._at + size
         if end > len(self._memory):
-            return None
-        hasher = xxhash.xxh3_128()
+            raise NoRoomError(f"{size} bytes")
+        at, hasher = first, xxhash.xxh3_128()
         for part in parts:
             source = np.frombuffer(part, np.uint8)
             for start in range(0, len(source), _PIECE):
@@ -112,19 +131,19 @@ class Room:
                 hasher.update(there.data)
                 at += len(piece)
         self._at = -(-end // PAGE) * PAGE
-        return self._show(ObjectRef(attempt, hasher.hexdigest(), size), end - size)
+        return self._published(ObjectRef(attempt, hasher.hexdigest(), size), first)
 
     def adopt(self, attempt: int, memory: np.ndarray, size: int) -> ObjectRef:
         """The same of ``size`` bytes that lie there already, from where ``memory`` begins.
 
-        Raises OSError.
+        Raises NoRoomError.
         """
         hasher = xxhash.xxh3_128()
         for start in range(0, size, _PIECE):
             hasher.update(memory[start : min(start + _PIECE, size)].data)
         at = memory.ctypes.data - self._memory.ctypes.data
-        return self._show(ObjectRef(attempt, hasher.hexdigest(), size), at)
+        return self._published(ObjectRef(attempt, hasher.hexdigest(), size), at)
 
-    def _show(self, ref: ObjectRef, at: int) -> ObjectRef:
+    def _published(self, ref: ObjectRef, at: int) -> ObjectRef:
         self.shared.publish(ref.key, at)
         return ref

@@ -35,7 +35,7 @@ from outlast.pace import Pace
 from outlast.progress import Note
 from outlast.ranks import Parts
 from outlast.retention import Retention
-from outlast.shared import Room
+from outlast.shared import NoRoomError, Room
 from outlast.spares import Spares
 
 _WRITTEN, _SHOWN = 8 << 20, 24 << 20
@@ -73,7 +73,7 @@ class Save:
 
 @dataclass(frozen=True)
 class Saved:
-    """The newest save that is whole in scratch."""
+    """The newest save that is whole on the machine."""
 
     step: int
     kind: Kind
@@ -248,14 +248,18 @@ class Writer:
         return written
 
     def _save(self, save: Save) -> Written:
-        if save.kind != "notice" or save.fsync:
-            return self._written(save, None)
-        room = self._arena.room([image.memory for image in save.images])
-        try:
-            return self._written(save, room)
-        finally:
-            if room is not None and not save.images:
-                self._arena.give()
+        room = None
+        if save.kind == "notice" and not save.fsync:
+            room = self._arena.room([image.memory for image in save.images])
+        if room is not None:
+            try:
+                return self._written(save, room)
+            except NoRoomError:
+                room.shared.withdraw()  # scratch has to do
+            finally:
+                if not save.images:
+                    self._arena.give()
+        return self._written(save, None)
 
     def _written(self, save: Save, room: Room | None) -> Written:
         started = time.monotonic()
@@ -319,9 +323,9 @@ class Writer:
             if room is None:
                 path = self._scratch / manifest.id.key
                 make_folder(path.parent, fsync=save.fsync)
+                replace_file(path, dump_manifest(manifest), fsync=save.fsync)
             else:  # in scratch it would be taken for one whose objects are gone
-                path = room.shared.manifest(manifest.id.key)
-            replace_file(path, dump_manifest(manifest), fsync=save.fsync)
+                room.shared.publish_manifest(manifest.id.key, dump_manifest(manifest))
             self._retention.added(manifest, self._parts.forgotten())
         if manifest.finite:
             self.newest_finite = manifest.id

@@ -48,14 +48,15 @@ class Places:
         Raises OSError.
         """
         folders = self._folders
-        if self._settled or (folders.place_link.is_symlink() and folders.place.is_dir()):
+        if self._settled:
+            return folders.place
+        if folders.place_link.is_symlink() and folders.place.is_dir():
+            self._have_memory()
             return folders.place
         chosen = self._choose(size)
         remove_place(folders.home)
         folders.home.mkdir(parents=True, exist_ok=True)
-        if is_memory(self._memory):
-            with suppress(OSError):  # a flush goes by scratch then
-                folders.memory_link.symlink_to(_made(self._memory))
+        self._have_memory()
         if chosen.place.kind != "disk":
             try:
                 made = _made(chosen.place.folder)
@@ -67,6 +68,15 @@ class Places:
         self._settled = True
         self._tell(chosen)
         return folders.place
+
+    def _have_memory(self) -> None:
+        """A place in memory beside that of scratch, if there can be one."""
+        link = self._folders.memory_link
+        with suppress(OSError):  # a flush goes by scratch then
+            if link.is_symlink() and not link.is_dir():  # the machine has started anew
+                link.unlink()
+            if not link.is_symlink() and is_memory(self._memory):
+                link.symlink_to(_made(self._memory))
 
     def _choose(self, size: int | None) -> Chosen:
         places = [Place("disk", self._folders.root, 0)]

@@ -14,13 +14,16 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
+from outlast_agent.sync import beneath
+
 _LOOKED_AT = [FileMovedEvent, FileCreatedEvent, FileClosedEvent]
 
 
 def watch(roots: Iterable[Path], attempt: int, look: Callable[[], None]) -> Callable[[], None]:
     """Call ``look`` when the library has written something; what is returned ends that.
 
-    ``roots`` are laid out as scratch is. Raises OSError: no more can be watched on this machine.
+    ``roots`` are laid out as scratch is. Raises OSError: a folder is not there, or no more can be
+    watched on this machine.
     """
 
     class Handler(FileSystemEventHandler):
@@ -31,7 +34,8 @@ def watch(roots: Iterable[Path], attempt: int, look: Callable[[], None]) -> Call
     observer = Observer()
     for root in roots:
         for folder in (root / "checkpoints", root / "objects" / f"{attempt:06d}"):
-            folder.mkdir(parents=True, exist_ok=True)
+            with beneath.open_folder(root, *folder.relative_to(root).parts):
+                pass  # no link to elsewhere
             observer.schedule(Handler(), str(folder), event_filter=_LOOKED_AT)
     observer.start()
     return observer.stop

@@ -64,6 +64,21 @@ def test_a_place_in_memory_beside_scratch_on_a_disk(folders, told, memory):
     assert not list(memory.iterdir())
 
 
+@pytest.mark.needs("mount")
+def test_after_a_reboot_there_is_a_new_place_in_memory(folders, told, memory, tmp_path):
+    fast = tmp_path / "fast"
+    fast.mkdir()
+    found = {"memory": memory, "local": lambda: [fast], "rate": lambda _: 1e9}
+    place = places(folders, "local", told, **found).settle(None)
+    folders.memory_link.readlink().rmdir()
+    folders.attempt(1).make()  # before it was looked: never made by another than us
+    assert folders.attempt(1).roots == (folders.attempt(1).scratch,)
+    assert places(folders, "local", told, **found).settle(None) == place
+    made = folders.memory_link.readlink()
+    assert made.parent == memory
+    assert made.stat().st_mode & 0o777 == 0o700
+
+
 def test_without_memory_there_is_scratch_alone(folders, told, tmp_path):
     places(folders, "disk", told, memory=tmp_path).settle(None)
     attempt = folders.attempt(1)
