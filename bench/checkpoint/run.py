@@ -4,7 +4,8 @@
 fields of the parts below, every part in a process of its own. Figures are ratios to a limit or a
 peer that was measured in the same run:
 
-``write_ratio``          a durable save / a fresh O_DIRECT write of as many bytes, one thread
+``write_ratio``          a durable save / a fresh O_DIRECT write of as many bytes, one thread;
+                         ``write_new_ratio`` that of the first four, which make new files
 ``peer_write_ratios``    the same for Keras, TensorFlow and safetensors, made durable too
 ``write_cpu_seconds_per_gb``   processor time of the save, library only
 ``frozen_ratio``         bytes written after a twentieth of the state changed / the whole
