@@ -111,6 +111,8 @@ class Chain:
         """The next one."""
         machine = Machine(self._root, attempt, self._chance.randrange(1 << 30))
         if self._chance.random() < 0.3:
+            machine.memory.rmdir()
+        if self._chance.random() < 0.3:
             machine.failing = self._chance.randrange(1 << 30)
         return machine
 
@@ -198,6 +200,11 @@ class Chain:
     def _flush(self, machine: Machine) -> None:
         """The program is dead and the machine is not: all that was whole becomes durable."""
         ids = [id_ for id_ in self._check_all(machine.scratch) if id_.attempt == machine.attempt]
+        if machine.memory.is_dir():
+            in_memory = checkpoints_in(machine.memory)
+            if in_memory:
+                self.tally.kinds["beside: a checkpoint in memory to be flushed"] += 1
+            ids = sorted({*ids, *in_memory}, reverse=True)
         daemon = machine.children["daemon"]
         if self._chance.random() < 0.5:  # it goes on with what it held before it hears of the end
             machine.run(lambda: False, seconds=0.1)

@@ -66,7 +66,7 @@ def serve(machine: Machine, channel: socket.socket, *, adopts: bool) -> None:
         say(restored=None if parent is None else str(parent.id), damaged=damaged)
     lineage = Lineage(JOB, machine.attempt, parent)
     uploader = upload.Uploader(
-        store, [machine.scratch], lineage,
+        store, [each for each in (machine.scratch, machine.memory) if each.is_dir()], lineage,
         lambda stop: surely.Surely(Board(), open_journal(), "upload", stop),
         cadence=Cadence(0.0), sweeper=Sweeper(store, lineage, Rule(newest=2), lambda _told: None),
         on_durable=lambda durable: say(durable=str(durable.id)),

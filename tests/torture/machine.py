@@ -63,13 +63,15 @@ class Machine:
         self.home = root / f"machine-{attempt:06d}"
         self.scratch, self.outputs = self.home / "scratch", self.home / "outputs"
         self.control, self.downloads = self.home / "control", self.home / "downloads"
+        self.memory = self.home / "memory"
+        """What the program lets the daemon read at a notice. Here it is on the disk too."""
         self.parent = self.home / "parent"
         self.log = root / "log"
         self._chance = random.Random(seed)
         self.failing: int | None = None
         """Seed of the store's failures; None: it never fails."""
         self.children: dict[str, Child] = {}
-        for folder in (self.scratch, self.outputs, self.control, self.downloads):
+        for folder in (self.scratch, self.outputs, self.control, self.downloads, self.memory):
             folder.mkdir(parents=True, exist_ok=True)
 
     # Processes ----------------------------------------------------------------------------------
@@ -91,6 +93,7 @@ class Machine:
                 OUTLAST_SCRATCH=str(self.scratch), OUTLAST_OUTPUTS=str(self.outputs),
                 OUTLAST_CONTROL=str(self.control), OUTLAST_JOB=daemon.JOB,
                 OUTLAST_ATTEMPT=str(self.attempt), OUTLAST_EVERY="0",
+                OUTLAST_MEMORY=str(self.memory) if self.memory.is_dir() else "",
             )  # fmt: skip
             program.train(None, seed, total, saying(channel), pause=pause)
 
