@@ -10,9 +10,8 @@ names for, and cannot leave out what is there already.
 
 from __future__ import annotations
 
-import contextlib
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,12 @@ from typing import Any
 import xxhash
 
 from outlast import chunks, tensors
-from outlast.blocks import BlockFile, Blocks, create, set_direct
+from outlast.blocks import Blocks
 from outlast.chunks import UNKNOWN, ArrayInfo, Chunk, Placed, sketch
-from outlast.durable import fsync_folder, make_folder
 from outlast.file_source import Content, FileSource
 from outlast.images import OBJECT_BYTES, Image, full
 from outlast.manifest import Array, ObjectRef, OutputFile, Piece
+from outlast.object_files import ObjectFiles
 from outlast.shared import Room
 from outlast.spares import Spares
 
@@ -33,8 +32,6 @@ _WORTH = 1 << 20
 """Fewer bytes than this that did not change are written again beside those that did."""
 
 _HASHED_AT_ONCE = 4 << 20
-_UNSETTLED = 4
-"""Objects written and not yet waited for: the disk works while the next is packed."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +57,13 @@ class Written:
 
 
 class ObjectWriter:
-    """Writes the objects of one save below ``root``.
+    """Writes the objects of one save through :class:`ObjectFiles`.
 
     ``known`` says where the bytes of the previous save lie; ``changing`` names runs that will
     hardly be among them, so they are written without a look beforehand; by their ``sketches`` of
-    the previous save it is seen when they no longer change. ``blocks`` and ``spares``
-    are used again from save to save. What is written with ``fsync`` goes past the page cache, to
-    be durable at once; what is not will be read back at once. Arrays are
-    split at ``object_bytes``, from save to save alike, and an object is closed at ``closed_at``.
+    the previous save it is seen when they no longer change. Arrays are split at
+    ``object_bytes``, from save to save alike, and an object is closed at ``closed_at``.
     With ``room`` all is published there instead of written; images lie there then.
-    ``rest`` is called after every few MB.
     """
 
     def __init__(
@@ -88,17 +82,13 @@ class ObjectWriter:
         closed_at: int = OBJECT_BYTES,
         rest: Callable[[], None] = lambda: None,
     ) -> None:
-        self._blocks = Blocks() if blocks is None else blocks
-        self._root, self._attempt, self._known, self._fsync = root, attempt, known, fsync
-        self._changing, self._sketches = changing, sketches or {}
-        self._limit, self._rest, self._room = object_bytes, rest, room
+        self._files = ObjectFiles(
+            root, attempt, blocks=blocks, spares=spares, room=room, fsync=fsync, rest=rest
+        )
+        self._known, self._changing, self._sketches = known, changing, sketches or {}
+        self._limit, self._rest = object_bytes, rest
         self._closed_at = min(closed_at, object_bytes)
-        self._folder = object_folder(root, attempt)
-        self._spares = Spares(self._folder) if spares is None else spares
-        self._there: dict[ObjectRef, bool] = {}
         self._index: dict[Content, Placed] = {}
-        self._created: list[ObjectRef] = []
-        self._unsettled: deque[tuple[BlockFile, Path, Path]] = deque()
 
     def write(
         self,
@@ -113,11 +103,11 @@ class ObjectWriter:
         ``arrays`` are taken one at a time through ``numpy.asarray``, but for those that were
         copied into ``images``.
         """
-        make_folder(self._folder, fsync=self._fsync)
+        self._files.begin()
         try:
             return self._write(arrays, files, images)
         except BaseException:
-            self._give_up()
+            self._files.give_up()
             raise
 
     def _write(
@@ -130,10 +120,7 @@ class ObjectWriter:
         self._pack(chunks.of_arrays(arrays, self._limit, told_arrays), images, raw=False)
         told_files = [(file, list(chunks.of_file(file))) for file in files]
         self._pack((chunk for _, each in told_files for chunk in each), raw=True)
-        while self._unsettled:
-            self._settle()
-        if self._created and self._fsync:
-            fsync_folder(self._folder)
+        self._files.end()
         objects: dict[ObjectRef, int] = {}
 
         def pieces(parts: list[Chunk]) -> tuple[Piece, ...]:
@@ -155,7 +142,7 @@ class ObjectWriter:
             ),
             objects=tuple(objects),
             index=self._index,
-            created=tuple(self._created),
+            created=tuple(self._files.created),
             changed=self._changed(every := [c for _, parts in told for c in parts]),
             sketches={chunk.entry.name: chunk.sketch for chunk in every if chunk.sketch},
         )
@@ -230,7 +217,7 @@ class ObjectWriter:
             return
         seen.add(chunk.content)
         placed = self._known.get(chunk.content)
-        if placed is not None and self._is_there(placed.ref):
+        if placed is not None and self._files.is_there(placed.ref):
             reused.setdefault(placed.ref, []).append(chunk)
         else:
             group.add(chunk, chunk.load() if data is None else data)
@@ -260,8 +247,8 @@ class ObjectWriter:
 
     def _put_image(self, image: Image, inside: list[Chunk]) -> None:
         header = image.memory[: image.header].data
-        held = [(chunk, chunk.bytes()) for chunk in inside]
-        self._place(self._put(header, held, image.memory), len(header), inside)
+        parts = [header, *(chunk.bytes() for chunk in inside)]
+        self._place(self._files.put(parts, image.memory), len(header), inside)
 
     def _place(self, ref: ObjectRef, offset: int, inside: Iterable[Chunk]) -> None:
         for chunk in inside:
@@ -269,98 +256,6 @@ class ObjectWriter:
             if chunk.content != UNKNOWN:
                 self._index[chunk.content] = chunk.placed
             offset += chunk.length
-
-    def _is_there(self, ref: ObjectRef) -> bool:
-        if ref not in self._there:
-            try:
-                self._there[ref] = (self._root / ref.key).stat().st_size == ref.size
-            except OSError:
-                self._there[ref] = False
-        return self._there[ref]
-
-    def _put(
-        self, header: Any, inside: Iterable[tuple[Chunk, Any]], memory: Any = None
-    ) -> ObjectRef:
-        """Write one object of ``header`` and chunks.
-
-        With ``memory`` all of it lies there already, one after the other.
-        """
-        inside = list(inside)
-        size = len(header) + sum(chunk.length for chunk, _ in inside)
-        shown = self._shown(header, inside, size, memory)
-        if shown is not None:
-            self._there[shown] = True
-            self._created.append(shown)
-            return shown
-        temporary, descriptor = self._spares.take(size) or self._new_file()
-        if self._fsync:
-            set_direct(descriptor)
-        as_is = memory is None and not self._fsync
-        file = BlockFile(descriptor, self._blocks, memory=memory, as_is=as_is, rest=self._rest)
-        try:
-            file.write(header)
-            for _, data in inside:
-                file.write(data)
-            ref = ObjectRef(self._attempt, file.end(fsync=self._fsync), file.size)
-        except BaseException:
-            _drop(file, temporary)
-            raise
-        if self._is_there(ref):  # of a save that failed, say
-            _drop(file, temporary)
-            return ref
-        self._unsettled.append((file, temporary, self._root / ref.key))
-        self._there[ref] = True
-        self._created.append(ref)
-        # Whoever uploads begins with an object as soon as it has its name.
-        while self._unsettled[0][0].done or len(self._unsettled) > _UNSETTLED:
-            self._settle()
-            if not self._unsettled:
-                break
-        return ref
-
-    def _shown(
-        self, header: Any, inside: Sequence[tuple[Chunk, Any]], size: int, memory: Any
-    ) -> ObjectRef | None:
-        if self._room is None:
-            return None
-        if memory is not None:
-            return self._room.adopt(self._attempt, memory, size)
-        return self._room.put(self._attempt, (header, *(data for _, data in inside)), size)
-
-    def _new_file(self) -> tuple[Path, int]:
-        temporary = self._spares.temporary()
-        return temporary, create(temporary)
-
-    def _settle(self) -> None:
-        file, temporary, path = self._unsettled[0]
-        file.settle()
-        temporary.replace(path)
-        self._unsettled.popleft()
-
-    def _give_up(self) -> None:
-        for file, temporary, _ in self._unsettled:
-            _drop(file, temporary)
-        self._unsettled.clear()
-        remove(self._root, self._created)
-        self._spares.clear()  # the disk may be full
-
-
-def _drop(file: BlockFile, temporary: Path) -> None:
-    file.give_up()
-    with contextlib.suppress(OSError):
-        temporary.unlink(missing_ok=True)
-
-
-def object_folder(root: Path, attempt: int) -> Path:
-    """Where the objects of ``attempt`` lie below ``root``."""
-    return root / "objects" / f"{attempt:06d}"
-
-
-def remove(root: Path, refs: Iterable[ObjectRef]) -> None:
-    """Remove objects, as far as that is possible."""
-    for ref in refs:
-        with contextlib.suppress(OSError):
-            (root / ref.key).unlink(missing_ok=True)
 
 
 class _Group:
@@ -383,6 +278,7 @@ class _Group:
         if not self._chunks:
             return
         header = b"" if self.raw else tensors.header(chunk.entry for chunk, _ in self._chunks)
-        ref = self._writer._put(header, self._chunks)
+        parts = [header, *(data for _, data in self._chunks)]
+        ref = self._writer._files.put(parts)
         self._writer._place(ref, len(header), (chunk for chunk, _ in self._chunks))
         self._chunks, self._length = [], 0

@@ -25,9 +25,7 @@ from outlast.file_source import (
     OutputUnreadableError,
 )
 from outlast.manifest import Manifest, OutputFile, Piece, checked_path
-from outlast.objects import (
-    Written,
-)
+from outlast.objects import Written
 
 _SMALL = 1 << 20
 _IN_MEMORY = 64 << 20

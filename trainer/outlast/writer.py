@@ -30,7 +30,8 @@ from outlast.file_source import (
 )
 from outlast.images import OBJECT_BYTES, Image
 from outlast.manifest import CheckpointId, Manifest, Part, dump_manifest
-from outlast.objects import ObjectWriter, Written, object_folder, remove
+from outlast.object_files import object_folder, remove
+from outlast.objects import ObjectWriter, Written
 from outlast.pace import Pace
 from outlast.progress import Note
 from outlast.ranks import Parts
