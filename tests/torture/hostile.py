@@ -41,6 +41,7 @@ class Place:
     """Where a deed is done."""
 
     scratch: Path
+    """Or the folder in memory."""
     outside: Path
     """A file that is none of the program's."""
     job: str
@@ -288,6 +289,17 @@ def twisted(place: Place) -> None:
     _put(place, data)
 
 
+def lies_about_first_byte(place: Place) -> None:
+    """An object inside a larger file, as one in memory is, that does not begin there."""
+    data = place.chance.randbytes(1000)
+    named = ref(data, place.attempt)
+    path = place.scratch / named.key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for first in ("0", "1", "-1", "", "1e3", "9" * 18, "9" * 200, "0@0", "\x1b[31m", "\n0"):
+        path.with_name(f"{path.name}@{first}").write_bytes(b"." + data[::-1])
+    _put(place, dump_manifest(_manifest(place, objects=(named,))))
+
+
 def strange_names(place: Place) -> None:
     folder = place.path.parent
     for _ in range(place.chance.choice((3, 300))):
@@ -317,6 +329,7 @@ def many(place: Place) -> None:
 
 DEEDS = (
     link_outside, link_as_manifest, link_as_folder, fifo, unix_socket, device, folder_as_file,
-    sparse, endless, vanishing, lies_about_hash, lies_about_size, names_another_attempt, of_another,
+    sparse, endless, vanishing, lies_about_hash, lies_about_size,
+    lies_about_first_byte, names_another_attempt, of_another,
     leaves_outputs, pieces_beyond, deep, millions, no_json, twisted, strange_names, no_rights, many,
 )  # fmt: skip

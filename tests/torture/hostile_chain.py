@@ -64,7 +64,7 @@ class HostileChain:
         honest = CheckpointId(1, 500_000)
 
         def main(channel: socket.socket) -> None:
-            _program(machine.scratch, outside / "secret", random.Random(seed), deeds, honest)
+            _program(machine, outside / "secret", random.Random(seed), deeds, honest)
             saying(channel)(done=True)
             time.sleep(60)
 
@@ -105,16 +105,19 @@ class HostileChain:
 
 
 def _program(
-    scratch: Path, secret: Path, chance: random.Random, deeds: list, honest: CheckpointId
+    machine: Machine, secret: Path, chance: random.Random, deeds: list, honest: CheckpointId
 ) -> None:
     """The deeds, before, after and at the same time as the honest save."""
-    (scratch / "checkpoints").mkdir(exist_ok=True)
+    scratch = machine.scratch
+    for root in (scratch, machine.memory):
+        (root / "checkpoints").mkdir(exist_ok=True)
     before = chance.random() < 0.5
     for number, deed in enumerate(deeds):
         if number == len(deeds) // 2 and not before:
             write(scratch, 1, honest.step, [b"honest" * 10_000, b"true" * 50_000], job=JOB)
         step = chance.choice((honest.step - 10_000, honest.step + 10_000)) + number * 1000
-        deed(hostile.Place(scratch, secret, JOB, 1, CheckpointId(1, step), chance))
+        root = chance.choice((scratch, scratch, machine.memory))
+        deed(hostile.Place(root, secret, JOB, 1, CheckpointId(1, step), chance))
     if before:
         write(scratch, 1, honest.step, [b"honest" * 10_000, b"true" * 50_000], job=JOB)
 
