@@ -110,9 +110,8 @@ class AttemptFolders:
             folder.mkdir(parents=True)
         with suppress(OSError):  # gone with a reboot, or full: scratch will do
             if self.memory is not None:
-                self.memory.parents[1].mkdir(
-                    exist_ok=True
-                )  # never the place: others can write there
+                # Never the place itself: others can write beside it.
+                self.memory.parents[1].mkdir(exist_ok=True)
                 self.memory.parent.mkdir()
                 self.memory.mkdir()
         for root in self.roots:  # before the command can put a link there
