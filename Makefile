@@ -25,7 +25,7 @@ demo: $(STAMP) ## train, lose the machine four times, end with the same bits
 test: $(STAMP) ## everything that runs without root or a container engine
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
-test-live: $(STAMP) ## what takes long: whole stories, examples, a third of the exact resumes
+test-live: $(STAMP) ## what takes long: whole stories, examples, most exact resumes
 	$(BIN)/python -m pytest -q -m live -n 2 --dist load
 
 check: $(STAMP) ## ruff, mypy --strict, import-linter, names in the docs
