@@ -23,6 +23,7 @@ from agent.daemon_kit import JOB, Cluster, Vm, cluster
 from outlast.checkpoint import DamagedError, checkpoints_in
 from outlast.manifest import CheckpointId, ManifestError
 from outlast_agent import layout, records
+from outlast_agent.folders import remove_place
 from torture import program
 from torture.children import Child, fork
 from torture.machine import Point
@@ -75,6 +76,8 @@ class RestartChain:
             if self._daemon is not None:
                 os.kill(self._daemon.pid, signal.SIGKILL)
                 os.waitpid(self._daemon.pid, 0)
+            for link in self._root.glob("**/jobs/*/memory"):
+                remove_place(link.parent)
         return self.tally
 
     def _job(self, world: Cluster) -> None:
